@@ -14,11 +14,12 @@ from tfbook.book import ClaimError
 
 NOTEBOOK = nbformat.read(ROOT / "notebooks" / "08-self-attention.ipynb", as_version=4)
 IMPORTS = "from tfbook.book import"
+SATURATION = ["WIDTHS = [", "def jacobian_norm"]
 EXPERIMENTS = {
-    "b001": ["def soft_lookup", 'tokens = ["the"', '"b001"'],
-    "c029": ["WIDTHS = [", "def jacobian_norm", '"c029"'],
-    "c039": ["WIDTHS = [", "def jacobian_norm", '"c039"'],
-    "c060": ["WIDTHS = [", "def jacobian_norm", '"c060"'],
+    "b001": ["def soft_lookup", 'tokens = ["the"', "by_hand = [", '"b001"'],
+    "c029": [*SATURATION, "def typical", '"c029"'],
+    "c039": ["raw_weights =", '"c039"'],
+    "c060": [*SATURATION, "def final", '"c060"'],
 }
 
 

@@ -82,9 +82,36 @@ def shape_only(layer, n, d):
     return layer(torch.zeros(1, n, d)).shape == (1, n, d)
 
 
-def exact(layer, n, d):
+def exact(layer, n, d):  # bitwise equal outputs, where it should ask what moves
     x = torch.randn(1, n, d)
-    return bool((layer(x) == layer.right(x) if hasattr(layer, "right") else layer(x) == 0).all())
+    return bool((layer(x) == layer(x + 1)).all())
+
+
+def too_strict(layer, n, d):
+    return sees_everything(layer, n, d) and layer.n_heads == 1
+
+
+def token_changed(layer, n, d, changed):
+    x = torch.randn(1, n, d)
+    other = x.clone()
+    other[:, changed] += 1
+    return (layer(other) - layer(x)).abs().amax(dim=-1)[0] > 1e-6
+
+
+def last_token_only(layer, n, d):
+    return bool(token_changed(layer, n, d, n - 1).all())
+
+
+def output_0_only(layer, n, d):
+    return all(bool(token_changed(layer, n, d, j)[0]) for j in range(n))
+
+
+def all_tokens_at_once(layer, n, d):
+    return bool(token_changed(layer, n, d, slice(None)).all())
+
+
+def double(layer, n, d):
+    return bool(layer(torch.randn(1, n, d, dtype=torch.float64)).any())
 
 
 def first_token_only(layer, n, d):
@@ -101,6 +128,7 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("09.1", lambda x, h: split(x, h).flip(1), "reverse order"),
     ("09.1", lambda x, h: x, "the shape is (2, 7, 15)"),
     ("09.1", lambda x, h: None, "is the return missing"),
+    ("09.1", lambda x, h: x.chunk(h, dim=-1), "returned 3 pieces in a tuple"),
     ("09.1", lambda x, h: 2 * split(x, h), "compare one head by hand"),
     ("09.2", lambda a, w: contributions(a, w.T), "the weight is used transposed"),
     ("09.2", interleaved, "every third column"),
@@ -112,6 +140,9 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("09.3", lambda n, d, h: (4 * n * d * d + n * n * d, h * n * n), "two products"),
     ("09.3", lambda n, d, h: (h * (4 * n * d * d + 2 * n * n * d), h * n * n), "d/h wide, not d"),
     ("09.3", lambda n, d, h: (0, h * n * n), "count four projections and two products"),
+    ("09.3", lambda n, d, h: (cost(n, d, h)[0] + 4 * n * d, h * n * n), "leave biases out"),
+    ("09.3", lambda n, d, h: cost(n, d, h)[::-1], "swapped"),
+    ("09.3", lambda n, d, h: cost(n, d, h)[0], "return two numbers"),
     ("09.3", lambda n, d, h: (cost(n, d, h)[0], n * n), "every head has its own"),
     ("09.3", lambda n, d, h: (cost(n, d, h)[0], h * n), "a map has n × n"),
     ("09.4", lambda t: from_torch(t, order="kqv"), "in_proj_weight is [q; k; v]"),
@@ -124,10 +155,18 @@ WRONG: list[tuple[str, Callable[..., Any], str]] = [
     ("09.4", lambda t: t, "returned MultiheadAttention"),
     ("09.5", lambda k, h: k.repeat(1, h // k.shape[1], 1, 1), "*neighbours* share"),
     ("09.5", lambda k, h: k, "came back unchanged"),
+    ("09.5", lambda k, h: k.repeat_interleave(h, dim=1), "n_heads / n_kv_heads times"),
     ("09.5", lambda k, h: k[:, :1].expand(-1, h, -1, -1), "every query head got key head 0"),
     ("09.5", lambda k, h: k.mean(1, True).expand(-1, h, -1, -1), "the mean of the key heads"),
     ("09.6", shape_only, "reshapes without a transpose"),
-    ("09.6", exact, "says False for a right layer with 3 heads"),
+    ("09.6", exact, "says False for every layer"),
+    ("09.6", lambda layer, n, d: False, "says False for every layer"),
+    ("09.6", lambda layer, n, d: True, "reshapes without a transpose"),
+    ("09.6", too_strict, "says False for a right layer with 3 heads"),
+    ("09.6", last_token_only, "ignores one input, neither the first nor the last"),
+    ("09.6", output_0_only, "one output, not the first, sees only itself"),
+    ("09.6", all_tokens_at_once, "reshapes without a transpose"),
+    ("09.6", double, "the layers are float32"),
     ("09.6", first_token_only, "see only the first one"),
     ("09.6", lambda layer, n, d: torch.tensor(True), "returned Tensor"),
 ]

@@ -61,6 +61,7 @@ WRONG = [
     ("10.2", lambda lengths, n: padding(lengths - 1, n), "the last real token is hidden"),
     ("10.2", lambda lengths, n: padding(lengths, n).flip(-1), "at the start"),
     ("10.2", lambda lengths, n: [[True] * n], "a list came back"),
+    ("10.2", lambda lengths, n: torch.arange(n) < lengths, "into a column"),
     (
         "10.3",
         lambda s, m: s.masked_fill(~m, -math.inf).softmax(-1),
@@ -76,6 +77,13 @@ WRONG = [
     ),
     ("10.3", lambda s, m: softmax(s, m | ~m) * m.any(-1, keepdim=True), "hidden keys have weight"),
     ("10.3", lambda s, m: softmax(2 * s, m), "visible keys are wrong"),
+    (
+        "10.3",
+        lambda s, m: s.exp() * m / ((s.exp() * m).sum(-1, keepdim=True) + 1e-12),
+        "exp overflows",
+    ),
+    ("10.3", lambda s, m: s.masked_fill_(~m, -1e9).softmax(-1), "in-place"),
+    ("10.4", lambda d: packed(d) & ~torch.eye(5, dtype=torch.bool), "include the diagonal"),
     ("10.4", lambda d: causal(5, 5).expand(2, 1, 5, 5), "still sees the text before"),
     ("10.4", lambda d: packed(d) | packed(d).mT, "the model is causal"),
     ("10.4", lambda d: packed(d).mT, "transposed"),
@@ -92,6 +100,16 @@ WRONG = [
         lambda x, c, q, k, v: (x @ q @ (c @ k).mT / 11**0.5).softmax(-2) @ (c @ v),
         "over the queries",
     ),
+    (
+        "10.5",
+        lambda x, c, q, k, v: (
+            (x @ q @ (c @ k).mT / 11**0.5).masked_fill(~causal(3, 5), -math.inf).softmax(-1)
+            @ (c @ v)
+        ),
+        "a causal mask hides",
+    ),
+    ("10.5", lambda x, c, q, k, v: (x @ q @ (c @ k).mT).softmax(-1) @ (x @ v), "both come from"),
+    ("10.5", lambda x, c, q, k, v: x @ q @ (c @ k).T, "both come from"),
     ("10.5", lambda x, c, q, k, v: cross(x, c, q, k, v) + 1, "the values differ"),
 ]
 

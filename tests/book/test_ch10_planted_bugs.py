@@ -18,7 +18,14 @@ from tfbook.models import CausalLM, EncoderDecoder
 matplotlib.use("Agg")
 NOTEBOOK = ROOT / "notebooks" / "10-masks-and-cross-attention.ipynb"
 FIRST_PART = ("import itertools", "def sees", "letters = ", "names = [")
-TABLES = (*FIRST_PART, "def naive(", "def draw_mask", "strict = ", "visible_unmasked = ")
+TABLES = (
+    *FIRST_PART,
+    "def naive(",
+    "def draw_mask",
+    "strict = ",
+    "visible_unmasked = ",
+    "own_target = ",
+)
 FORWARD, PROJECT = MultiHeadAttention.forward, MultiHeadAttention.project
 
 
@@ -102,19 +109,31 @@ def plant(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
 
 
 PADDING = (*FIRST_PART, "chosen = [", "def losses")
-CROSS = (*FIRST_PART, "chosen = [", "caught = []")
-ALIGNMENT = (*FIRST_PART, "chosen = [", "shipped = {", "def toy_language", "pairs = dict")
+LEFT = (*PADDING, "prompts = [")
+CROSS = (*FIRST_PART, "chosen = [", "caught = []", "calls = []")
+SEEN = (*CROSS, "sounds = [")
+TRIANGLE = ("import itertools", "def naive(", "sdpa = ", "whole = attention")
+ALIGNMENT = (
+    *FIRST_PART,
+    "chosen = [",
+    "shipped = {",
+    "def toy_language",
+    "def percent(",
+    "pairs = dict",
+    "free_heads = ",
+)
 CASES = [
     ("no causality", "c005", TABLES),
     ("no diagonal", "c005", TABLES),
-    ("no causality", "c123", FIRST_PART),
+    ("no causality", "c123", (*FIRST_PART, "def target_gradient")),
     ("no causality", "c144", TABLES),
     ("inverted padding mask", "c013", PADDING),
     ("padding counts in the loss", "c013", PADDING),
-    ("positions ignored", "b020", PADDING),
+    ("positions ignored", "b020", LEFT),
     ("keys from the target", "c083", CROSS),
     ("no causality", "c083", CROSS),
-    ("top-left triangle", "b024", ("import itertools", "def naive(", "sdpa = ")),
+    ("no causality", "b025", SEEN),
+    ("top-left triangle", "b024", TRIANGLE),
     ("alignment read one step late", "c146", ALIGNMENT),
 ]
 

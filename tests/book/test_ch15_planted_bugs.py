@@ -19,16 +19,16 @@ from tfbook.models import EncoderDecoderConfig
 
 NOTEBOOK = "15-the-transformer.ipynb"
 SETUP = ("setup(seed=0)", "def heads(x, h)", "def encoder_block(p, x)")
-ORDER = (*SETUP, "def trace(", "def called_order(", '"c308"')
+ORDER = (*SETUP, "def trace(", "def parity(", "def called_order(", '"c308"')
 PARTS = (
     "setup(seed=0)",
     "def build(positions",
-    "def without(part)",
+    "def without(part, ",
     "def tests(model)",
     "names = list(results",
     '"c023"',
 )
-SIZES = ("setup(seed=0)", "def blocks(model)", "def built(config)", '"c281"')
+SIZES = ("setup(seed=0)", "def blocks(model)", "def built(config)", "TABLE_3 = ", '"c281"')
 
 
 def test_the_claims_hold_as_they_stand() -> None:

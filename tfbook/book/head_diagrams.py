@@ -64,12 +64,14 @@ def heads_diagram(weights: Tensor, d_model: int) -> Figure:
         for j, name in enumerate("qkv"):
             x = 2 * STEP + (j - 1) * (d_head + 0.5)
             _grid(axes, x, row, n, [COLOURS[i]] * d_head, name=name if i == 0 else "")
+        beside = 2 * STEP + 1.5 * d_head + 1.7
+        axes.text(beside, row, f"head {i + 1}", ha="center", va="center", fontsize=9, rotation=90)
         _heat(axes, 3 * STEP, row, weights[i].tolist(), PALETTE[COLOURS[i]])
         _grid(axes, 4 * STEP, row, n, [COLOURS[i]] * d_head)
     _grid(axes, 5 * STEP, middle, n, bands)
     _grid(axes, 6 * STEP, middle, n, ["grey"] * d_model)
     _labels(axes, bottom=rows[-1] - n / 2 - 0.8)
-    for column, word in enumerate(("project", "split", "score", "weigh", "merge", "mix")):
+    for column, word in enumerate(("project", "split", "score,\nsoftmax", "weigh", "merge", "mix")):
         _arrow(axes, (column + 0.5) * STEP, rows[0] + n / 2 + 2.6, word)
     axes.set_xlim(-4.2, 6 * STEP + 4.2)
     axes.set_ylim(rows[-1] - n / 2 - 4.6, rows[0] + n / 2 + 4.4)

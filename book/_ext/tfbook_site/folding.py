@@ -1,8 +1,8 @@
-"""Fold away code that only draws or only imports, so that a chapter reads as a text.
+"""Fold away code that only draws, imports or tests, so that a chapter reads as a text.
 
-A click opens it; the notebook itself is untouched. A cell that makes a claim or a
-comparison is never folded: its experiment belongs in the open. The cell tag
-``show-input`` keeps any cell open.
+A click opens it; the notebook itself is untouched. The experiments stay open: what is folded
+of a claim is the call that tests it, since the box below says what it tested and measured.
+The cell tag ``show-input`` keeps any cell open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 SHORT = 6  # lines; a cell this short stays open
-OPEN_CALLS = {"claim", "compared", "check", "show_source"}
+EXERCISES = {"check", "show_source"}
+TESTS = {"claim", "compared"}
+WORDS = {
+    "figure": "the code of the figure",
+    "imports": "the imports",
+    "test": "how this was tested",
+}
 
 
 def reason(code: str, *, draws: bool) -> str | None:
@@ -23,25 +29,37 @@ def reason(code: str, *, draws: bool) -> str | None:
     'imports'
     >>> reason("x = 1\\n" * 9, draws=True)
     'figure'
+    >>> reason("def bar(ax):\\n    ax.bar(1, 1)\\n" * 9, draws=False)
+    'figure'
     >>> reason("def f():\\n    return 1\\n" * 9, draws=True) is None
     True
+    >>> reason("claim(\\n'b001',\\n'',\\n\\n\\n\\n)", draws=False)
+    'test'
     """
     try:
         tree = ast.parse(code)
     except SyntaxError:  # a magic of IPython
         return None
     calls = {
-        node.func.id
+        node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
     }
-    if len(code.splitlines()) <= SHORT or calls & OPEN_CALLS:
+    if len(code.splitlines()) <= SHORT or calls & EXERCISES:
         return None
-    defines = any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.walk(tree))
-    if draws and not defines:
+    classes = any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    if functions or classes:
+        only_draws = not classes and all(
+            "ax" in {argument.arg for argument in node.args.args} for node in functions
+        )
+        return "figure" if only_draws and not calls & TESTS else None
+    if calls & TESTS:
+        return "test"
+    if draws:
         return "figure"
     imports = sum(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body)
-    return "imports" if not defines and imports >= 0.6 * len(tree.body) > 0 else None
+    return "imports" if imports >= 0.6 * len(tree.body) > 0 else None
 
 
 def on_read(app: Sphinx, doctree: nodes.document) -> None:
@@ -57,8 +75,7 @@ def on_read(app: Sphinx, doctree: nodes.document) -> None:
         why = reason(source.astext(), draws=draws)
         if why is not None:
             cell["hide_mode"] = "input"
-            words = {"figure": "the code of the figure", "imports": "the imports"}[why]
-            cell["prompt_show"], cell["prompt_hide"] = f"Show {words}", f"Hide {words}"
+            cell["prompt_show"], cell["prompt_hide"] = f"Show {WORDS[why]}", f"Hide {WORDS[why]}"
 
 
 def setup(app: Sphinx) -> None:

@@ -82,11 +82,18 @@ def check_contributions(fn: Callable[..., Any]) -> None:
 def check_cost(fn: Callable[..., Any]) -> None:
     """09.3: multiply-adds and scores of one layer on one sequence."""
     for n, d, h in ((11, 35, 5), (13, 35, 7), (512, 512, 8)):
-        adds, scores = fn(n, d, h)
+        got = fn(n, d, h)
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            raise Wrong(f"returned {got!r}; return two numbers: multiply_adds, scores")
+        adds, scores = got
         projections, products = 4 * n * d * d, 2 * n * n * d
+        if (scores, adds) == (projections + products, h * n * n):
+            raise Wrong("both numbers are right, but swapped: multiply_adds comes first")
         mistakes = {
             2 * (projections + products): "that counts multiplications and additions apart; one "
             "multiply-add is one unit here",
+            projections + products + 4 * n * d: "leave biases out: adding one is no "
+            "multiply-add of a matrix product",
             3 * n * d * d + products: "the output projection is missing",
             projections + n * n * d: "there are two products of size n × n: q·k and weights·v",
             projections + h * products: "each head is d/h wide, not d: the heads together do the "
@@ -149,6 +156,11 @@ def check_share(fn: Callable[..., Any]) -> None:
         got = _tensor(fn(k, n_heads))
         if got.shape == k.shape and n_heads != n_kv_heads:
             raise Wrong(f"{n_kv_heads} key heads for {n_heads} query heads came back unchanged")
+        if got.ndim == 4 and got.shape[1] == n_kv_heads * n_heads and n_kv_heads > 1:
+            raise Wrong(
+                f"{n_kv_heads} key heads became {got.shape[1]}, not {n_heads}: repeat each one "
+                "n_heads / n_kv_heads times, not n_heads times"
+            )
         _require_shape(got, (BATCH, n_heads, N, D_HEAD))
         group = n_heads // n_kv_heads
         _recognise(
@@ -179,44 +191,80 @@ class _Reshaped(nn.Module):
         return mha.w_o(mha.attend(q, k, v).reshape(b, n, d))
 
 
-class _FirstOnly(nn.Module):
-    """Every token sees itself and the first token, and nothing else."""
+class _Masked(nn.Module):
+    """A layer of which only some tokens see some others."""
 
-    def __init__(self, d_model: int, n_heads: int) -> None:
+    def __init__(self, see: Tensor) -> None:
         super().__init__()
-        self.right = MultiHeadAttention(d_model, n_heads)
+        self.right = MultiHeadAttention(12, 3)
+        self.see = see
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = torch.eye(x.shape[1], dtype=torch.bool)
-        mask[:, 0] = True
-        return self.right(x, mask=mask)
+        return self.right(x, mask=self.see)
+
+
+def _wrong_layers(n: int) -> list[tuple[nn.Module, str]]:
+    """Layers in which some token misses another, and what that is."""
+    own = torch.eye(n, dtype=torch.bool)
+    first, blind, ignored = own.clone(), torch.ones_like(own), torch.ones_like(own)
+    first[:, 0] = True
+    blind[2] = own[2]
+    ignored[:, 3] = False
+    return [
+        (_Reshaped(12, 3), "the layer that reshapes without a transpose"),
+        (_Masked(first), "a layer whose tokens see only the first one"),
+        (_Masked(torch.ones_like(own).tril()), "a causal layer"),
+        (_Masked(blind), "a layer of which one output, not the first, sees only itself"),
+        (_Masked(ignored), "a layer that ignores one input, neither the first nor the last"),
+    ]
 
 
 def check_test(fn: Callable[..., Any]) -> None:
     """09.6: a test that tells a right layer from a wrong one."""
     torch.manual_seed(4)
-    layers: list[tuple[nn.Module, bool, str]] = [
-        (MultiHeadAttention(12, 3), True, "says False for a right layer with 3 heads"),
-        (MultiHeadAttention(12, 1), True, "says False for a right layer with 1 head"),
-        (_Reshaped(12, 3), False, "says True for the layer that reshapes without a transpose"),
-        (_FirstOnly(12, 3), False, "says True for a layer whose tokens see only the first one"),
-    ]
-    for layer, right, complaint in layers:
-        got = fn(layer.eval(), 6, 12)
-        if not isinstance(got, bool):
-            raise Wrong(f"returned {type(got).__name__}; return True or False (use bool(...))")
-        if got != right:
-            hint = (
-                "outputs of float32 differ by roundings: compare with a tolerance"
-                if right
-                else "change one token at a time, and look whether *every* output moves"
+    heads = {3: "a right layer with 3 heads", 1: "a right layer with 1 head"}
+    right = [(MultiHeadAttention(12, h), name) for h, name in heads.items()]
+    wrong = _wrong_layers(6)
+    found = [_seen(fn, layer) for layer, _ in right + wrong]
+    if not any(found):
+        raise Wrong(
+            "your test says False for every layer, also for a right one: is True returned at all, "
+            "and do you look whether outputs *move* by more than a rounding?"
+        )
+    for (_, name), answer in zip(right, found, strict=False):
+        if not answer:
+            raise Wrong(
+                f"your test says False for {name}: outputs that hardly move still move; is the "
+                "tolerance larger than a rounding of float32 calls for?"
             )
-            raise Wrong(f"your test {complaint}: {hint}")
+    for (_, name), answer in zip(wrong, found[len(right) :], strict=True):
+        if answer:
+            raise Wrong(
+                f"your test says True for {name}: change one token at a time, each in turn, and "
+                "look whether *every* output moves"
+            )
+
+
+def _seen(fn: Callable[..., Any], layer: nn.Module) -> bool:
+    """Ask the reader's test about one layer."""
+    try:
+        got = fn(layer.eval(), 6, 12)
+    except RuntimeError as error:
+        if "dtype" not in str(error):
+            raise
+        raise Wrong("the layers are float32: make x with torch.randn(1, n, d)") from error
+    if not isinstance(got, bool):
+        raise Wrong(f"returned {type(got).__name__}; return True or False (use bool(...))")
+    return got
 
 
 def _tensor(value: object) -> Tensor:
+    if value is None:
+        raise Wrong("returned None, not a tensor: is the return missing?")
+    if isinstance(value, tuple | list):
+        raise Wrong(f"returned {len(value)} pieces in a {type(value).__name__}, not one tensor")
     if not isinstance(value, Tensor):
-        raise Wrong(f"returned {type(value).__name__}, not a tensor: is the return missing?")
+        raise Wrong(f"returned {type(value).__name__}, not a tensor")
     return value
 
 

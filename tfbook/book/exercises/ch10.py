@@ -48,7 +48,13 @@ def check_causal(fn: Callable[..., Any]) -> None:
 def check_padding(fn: Callable[..., Any]) -> None:
     """10.2: the padding mask."""
     lengths = torch.tensor([2, 5, 3])
-    got = fn(lengths, 5)
+    got = _call(
+        fn,
+        lengths,
+        5,
+        hint="turn the lengths into a column, lengths[:, None], so that each is compared with "
+        "every position",
+    )
     if isinstance(got, Tensor) and got.shape == (3, 5):
         raise Wrong(
             "the shape is (3, 5): the batch axis would be taken for queries. Add axes for heads "
@@ -84,7 +90,16 @@ def check_softmax(fn: Callable[..., Any]) -> None:
     mask = causal_mask(4).clone()
     mask[2] = False
     leaf = scores.clone().requires_grad_()
-    got = _tensor(fn(leaf, mask), (2, 4, 4))
+    got = _tensor(
+        _call(
+            fn,
+            leaf,
+            mask,
+            hint="if it names an in-place operation: make a new tensor (masked_fill) instead of "
+            "writing into scores",
+        ),
+        (2, 4, 4),
+    )
     if got[:, 2].isnan().any():
         raise Wrong(
             "row 2 sees nothing and is NaN: a softmax of -inf alone is 0/0. Give such a row finite "
@@ -113,6 +128,12 @@ def check_softmax(fn: Callable[..., Any]) -> None:
             "the weights are right, but the gradient is NaN: replacing NaN after the softmax comes "
             "too late for the backward pass. Make the scores of empty rows finite before it"
         )
+    large = fn(1000 * scores, mask)
+    if not torch.isfinite(large).all() or not torch.allclose(large.sum(-1), mask.any(-1).double()):
+        raise Wrong(
+            "right for small scores, but at scores of about 1000 the weights are not finite or do "
+            "not sum to one: exp overflows. Subtract the row's largest score first, or use softmax"
+        )
 
 
 def check_packed(fn: Callable[..., Any]) -> None:
@@ -133,6 +154,9 @@ def check_packed(fn: Callable[..., Any]) -> None:
             "query and key": everything,
             "tokens see later tokens of their own text: the model is causal": same,
             "token 0 sees tokens 1 and 2: is the triangle transposed?": same & causal.T,
+            "no token sees itself, so the first of each text sees nothing: include the diagonal": (
+                same & causal.tril(diagonal=-1)
+            ),
             "a token sees earlier texts *or* its own future: join the two rules with &, not |": (
                 same | causal
             ),
@@ -149,7 +173,16 @@ def check_cross(fn: Callable[..., Any]) -> None:
     x = torch.randn(2, 3, 7, generator=generator, dtype=torch.float64)
     context = torch.randn(2, 5, 7, generator=generator, dtype=torch.float64)
     w_q, w_k, w_v = torch.randn(3, 7, 11, generator=generator, dtype=torch.float64)
-    got = fn(x, context, w_q, w_k, w_v)
+    got = _call(
+        fn,
+        x,
+        context,
+        w_q,
+        w_k,
+        w_v,
+        hint="x has 3 tokens and context 5. Keys and values both come from context; scores are "
+        "q @ k.transpose(-2, -1), of shape (2, 3, 5)",
+    )
     if isinstance(got, Tensor) and got.shape == (2, 5, 11):
         raise Wrong(
             "there is one output per context token: queries come from x, keys and values from "
@@ -166,6 +199,13 @@ def check_cross(fn: Callable[..., Any]) -> None:
                 attention(q, x @ w_k, x @ w_v)
             ),
             "the scores are not divided by √d_head": scores.softmax(-1) @ v,
+            "a causal mask hides part of the context: query and key positions belong to two "
+            "sequences, and every query may see all keys": (
+                attention(q, k, v, mask=causal_mask(3, 5))
+            ),
+            "a causal mask (top-left) hides part of the context: every query may see all keys": (
+                attention(q, k, v, mask=torch.ones(3, 5, dtype=torch.bool).tril())
+            ),
             "the softmax runs over the queries: each row must sum to one over the keys": (
                 (scores / math.sqrt(11)).softmax(-2) @ v
             ),
@@ -181,6 +221,16 @@ def check_cross(fn: Callable[..., Any]) -> None:
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def _call(fn: Callable[..., Any], *arguments: Any, hint: str) -> Any:
+    """Run an answer; an error of PyTorch becomes a diagnosis."""
+    try:
+        return fn(*arguments)
+    except NotImplementedError:
+        raise
+    except RuntimeError as error:
+        raise Wrong(f"PyTorch stops with: {error}. A hint: {hint}") from error
 
 
 def _tensor(got: Any, shape: tuple[int, ...]) -> Tensor:
