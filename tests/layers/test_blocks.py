@@ -2,10 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from parity import FLOATS, close, copy_block, randomized
-from torch import Tensor, nn
+from torch import nn
 
 from tfbook.attention import KVCache, MultiHeadAttention, causal_mask, padding_mask
 from tfbook.layers import Block, FeedForward, LayerNorm, PostNorm, PreNorm, RMSNorm
+from tfbook.models import count_parameters
 
 # Batch 2, length 5, context 7, heads 3 of width 11, inner width 37.
 B, N, C, H, D, D_FF = 2, 5, 7, 3, 33, 37
@@ -81,25 +82,6 @@ def test_gradients(placement: str, dtype: torch.dtype) -> None:
         close(our, their)
 
 
-def test_placement_worked_by_hand() -> None:
-    class Halve(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x / 2
-
-    x = torch.tensor([8.0])
-    assert PreNorm(Halve())(x, lambda h: h + 1).item() == 8 + (4 + 1)
-    assert PostNorm(Halve())(x, lambda h: h + 1).item() == (8 + 9) / 2
-
-
-@pytest.mark.parametrize("residual", [PreNorm, PostNorm])
-def test_dropout_falls_on_the_sublayer(residual: type[PreNorm]) -> None:
-    x = torch.ones(1, 400, 5)
-    joined = residual(nn.Identity(), dropout_p=0.5)
-    y = joined(x, torch.ones_like)
-    assert set(y.unique().tolist()) == {1.0, 3.0}
-    assert (joined.eval()(x, torch.ones_like) == 2).all()
-
-
 @pytest.mark.parametrize("placement", ["pre", "post"])
 def test_the_future_does_not_leak(placement: str) -> None:
     ours = randomized(block(placement, cross=True))
@@ -138,6 +120,25 @@ def test_parts_are_passed_in() -> None:
     close(ours(x), ours.feed_forward_residual.norm(h + ours.feed_forward(h)))
 
 
+def test_a_feed_forward_layer_shared_by_two_blocks() -> None:
+    """One module passed twice: counted once, and its gradient is the sum of both uses."""
+    ours = [randomized(block("pre", cross=False)) for _ in range(2)]
+    x = torch.randn(B, N, D)
+
+    def run() -> None:
+        (ours[1](ours[0](x)) ** 2).mean().backward()
+
+    run()
+    apart = [b.feed_forward.w_up.weight.grad.clone() for b in ours]
+    n_apart = count_parameters(nn.ModuleList(ours))
+    ours[1].feed_forward = ours[0].feed_forward
+    nn.ModuleList(ours).zero_grad()
+    run()
+    shared = nn.ModuleList(ours)
+    assert n_apart - count_parameters(shared) == 2 * D * D_FF + D_FF + D
+    close(ours[0].feed_forward.w_up.weight.grad, apart[0] + apart[1])
+
+
 def test_bfloat16() -> None:
     ours = randomized(block("pre", cross=False))
     x = torch.randn(B, N, D)
@@ -145,13 +146,6 @@ def test_bfloat16() -> None:
     y = ours.bfloat16()(x.bfloat16())
     assert y.dtype == torch.bfloat16
     assert (y.float() - expected).abs().max() < 0.15
-
-
-@pytest.mark.parametrize("residual", [PreNorm, PostNorm])
-def test_bad_probability(residual: type[PreNorm]) -> None:
-    assert residual in (PreNorm, PostNorm)
-    with pytest.raises(ValueError, match=r"dropout_p=1.0 must be in \[0, 1\)"):
-        residual(nn.Identity(), dropout_p=1.0)
 
 
 def test_cross_attention_comes_with_its_residual() -> None:

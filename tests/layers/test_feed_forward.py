@@ -1,12 +1,15 @@
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from parity import FLOATS, close, randomized
 from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
+from x_transformers.x_transformers import ReluSquared
 
-from tfbook.layers import FeedForward
+from tfbook.layers import FeedForward, squared_relu
 
 
 def test_worked_by_hand() -> None:
@@ -19,7 +22,7 @@ def test_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("activation", [F.relu, F.gelu, F.silu])
+@pytest.mark.parametrize("activation", [F.relu, F.gelu, F.silu, squared_relu])
 def test_two_linear_layers(
     activation: Callable[[Tensor], Tensor], bias: bool, dtype: torch.dtype
 ) -> None:
@@ -29,6 +32,22 @@ def test_two_linear_layers(
     down.load_state_dict(ours.w_down.state_dict())
     x = torch.randn(2, 3, 5, 7, dtype=dtype)
     close(ours(x), down(activation(up(x))))
+
+
+def test_squared_relu() -> None:
+    assert squared_relu(torch.tensor([-3.0, 0.0, 2.0])).tolist() == [0.0, 0.0, 4.0]
+    x = torch.randn(2, 5, 7, dtype=torch.float64)
+    close(squared_relu(x), ReluSquared()(x))
+    assert squared_relu(x.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_gelu_of_gpt_2_is_the_tanh_form(dtype: torch.dtype) -> None:
+    ours = randomized(FeedForward(7, 13, activation=partial(F.gelu, approximate="tanh")), dtype)
+    x = 2 * torch.randn(2, 5, 7, dtype=dtype)
+    close(ours(x), ours.w_down(NewGELUActivation()(ours.w_up(x))))
+    # The exact form is another function, if only a little.
+    assert (ours(x) - ours.w_down(F.gelu(ours.w_up(x)))).abs().max() > 1e-4
 
 
 def test_each_position_alone() -> None:

@@ -81,9 +81,9 @@ def test_configs_are_frozen() -> None:
         (dict(d_ff=0), "d_ff=0 must be at least 1"),
         (dict(n_layers=0), "n_layers=0 must be at least 1"),
         (dict(dropout_p=1.0), r"dropout_p=1.0 must be in \[0, 1\)"),
-        (dict(norm="batch"), "norm='batch' is unknown; use 'layer_norm' or 'rms_norm'"),
-        (dict(placement="mid"), "placement='mid' is unknown; use 'pre' or 'post'"),
-        (dict(activation="tanh"), "activation='tanh' is unknown; use 'relu' or 'gelu'"),
+        (dict(norm="batch"), "norm='batch' is unknown; use 'layer_norm', 'rms_norm', "),
+        (dict(placement="mid"), "placement='mid' is unknown; use 'pre', 'post', "),
+        (dict(activation="tanh"), "activation='tanh' is unknown; use 'relu', 'gelu', "),
     ],
 )
 def test_bad_stacks(changes: dict[str, Any], message: str) -> None:
@@ -98,7 +98,7 @@ def test_bad_stacks(changes: dict[str, Any], message: str) -> None:
         (dict(source_vocab_size=0), "source_vocab_size=0 must be at least 1"),
         (dict(target_vocab_size=0), "target_vocab_size=0 must be at least 1"),
         (dict(max_length=0), "max_length=0 must be at least 1"),
-        (dict(positions="rotary"), "positions='rotary' is unknown; use 'sinusoidal', 'learned'"),
+        (dict(positions="gps"), "positions='gps' is unknown; use 'sinusoidal', 'learned'"),
         (dict(decoder=stack(d_model=24)), "encoder.d_model=22 must equal decoder.d_model=24"),
         (dict(share_embeddings=True), "share_embeddings=True needs one vocabulary, but source_v"),
     ],

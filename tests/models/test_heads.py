@@ -20,7 +20,7 @@ def test_the_scheme_of_the_configuration(scheme: str, kind: type[nn.Module]) -> 
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_head_may_be_the_embedding(tied: bool) -> None:
     embedding = Embedding(11, 6)
-    head = build_head(embedding, tied=tied)
+    head = build_head(embedding, 6, tied=tied)
     assert head.weight.shape == (11, 6)
     assert head.bias is None
     assert (head.weight is embedding.weight) == tied

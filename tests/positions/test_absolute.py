@@ -8,7 +8,14 @@ from parity import FLOATS, close
 from torch import Tensor
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
-from tfbook.positions import LearnedPositions, SinusoidalPositions, sinusoidal_table
+from tfbook.positions import (
+    ConcatenatedPositions,
+    LearnedFrequencies,
+    LearnedPositions,
+    SinusoidalPositions,
+    sinusoidal_table,
+)
+from tfbook.positions.frequencies import require_positions
 
 
 def test_worked_by_hand() -> None:
@@ -98,6 +105,59 @@ def test_learned_rows_get_their_gradients() -> None:
     assert counts.sum() == 6
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_learnt_frequencies_start_as_the_papers(dtype: torch.dtype) -> None:
+    positions = LearnedFrequencies(6).to(dtype)
+    if dtype == torch.float64:  # made in float32, cast later
+        positions.log_frequencies.data = -torch.arange(3).double() / 3 * math.log(10_000)
+    x = torch.randn(2, 5, 6, dtype=dtype)
+    t = torch.tensor([3, 1, 4, 1, 59])
+    close(positions(x, t), x + sinusoidal_table(60, 6, dtype=dtype)[t])
+    each = torch.randint(0, 60, (2, 5))
+    close(positions(x, each), x + sinusoidal_table(60, 6, dtype=dtype)[each])
+    assert positions(x.bfloat16(), t).dtype == torch.bfloat16
+
+
+def test_learnt_frequencies_get_their_gradients() -> None:
+    positions = LearnedFrequencies(4, base=9.0).double()
+    t, weights = torch.tensor([2, 5]), torch.randn(1, 2, 4, dtype=torch.float64)
+    (positions(torch.zeros(1, 2, 4, dtype=torch.float64), t) * weights).sum().backward()
+    omega = positions.log_frequencies.detach().exp()
+    angles = t[:, None] * omega
+    # d sin(tω)/d ln ω = tω·cos(tω), and the cosine's is -tω·sin(tω).
+    slope = angles * (weights[0, :, 0::2] * angles.cos() - weights[0, :, 1::2] * angles.sin())
+    close(positions.log_frequencies.grad, slope.sum(0))
+
+
+def test_learnt_frequencies_find_a_period() -> None:
+    """A wave of period 7 is fitted from a start near it: the gradient points the right way."""
+    positions = LearnedFrequencies(2)
+    positions.log_frequencies.data += math.log(2 * math.pi / 7.7)
+    t = torch.arange(14)
+    wave = torch.stack([(2 * math.pi * t / 7).sin(), (2 * math.pi * t / 7).cos()], dim=1)
+    optimizer = torch.optim.Adam(positions.parameters(), lr=0.01)
+    for _ in range(60):
+        loss = (positions(torch.zeros(1, 14, 2), t) - wave).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert 2 * math.pi / positions.log_frequencies.exp().item() == pytest.approx(7, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "code", [SinusoidalPositions(19, 4), LearnedPositions(19, 4), LearnedFrequencies(4)]
+)
+def test_concatenated_positions_have_features_of_their_own(code: torch.nn.Module) -> None:
+    code.to(torch.zeros(0).device)
+    x = torch.randn(2, 5, 7)
+    for t in (torch.tensor([3, 1, 4, 1, 5]), torch.randint(0, 19, (2, 5))):
+        y = ConcatenatedPositions(code, 4)(x, t)
+        assert y.shape == (2, 5, 11)
+        assert y[..., :7].equal(x)
+        torch.testing.assert_close(y[..., 7:], code(torch.zeros(2, 5, 4), t))
+    assert len(list(ConcatenatedPositions(code, 4).parameters())) == len(list(code.parameters()))
+
+
 def test_bad_sizes() -> None:
     with pytest.raises(ValueError, match="n=0 must be at least 1"):
         sinusoidal_table(0, 4)
@@ -109,6 +169,14 @@ def test_bad_sizes() -> None:
         LearnedPositions(0, 5)
     with pytest.raises(ValueError, match="d_model=0 must be at least 1"):
         LearnedPositions(5, 0)
+    with pytest.raises(ValueError, match="d=5 must be even: two features share a frequency"):
+        LearnedFrequencies(5)
+    with pytest.raises(ValueError, match=r"base=1.0 must be above 1; the usual is 10000"):
+        LearnedFrequencies(4, base=1.0)
+    with pytest.raises(ValueError, match="x has width 7, but these positions were made for d_mod"):
+        LearnedFrequencies(4)(torch.zeros(2, 3, 7), torch.arange(3))
+    with pytest.raises(ValueError, match="d_position=0 must be at least 1"):
+        ConcatenatedPositions(LearnedFrequencies(4), 0)
 
 
 @pytest.mark.parametrize("make", [SinusoidalPositions, LearnedPositions])
@@ -127,3 +195,18 @@ def test_bad_positions(make: type[LearnedPositions], positions: Tensor, message:
     assert make in (SinusoidalPositions, LearnedPositions)
     with pytest.raises(ValueError, match=message):
         make(7, 4)(torch.zeros(2, 3, 4), positions)
+
+
+@pytest.mark.parametrize(
+    "module", [LearnedFrequencies(4), ConcatenatedPositions(SinusoidalPositions(7, 4), 4)]
+)
+def test_one_position_for_all_is_refused(module: torch.nn.Module) -> None:
+    assert isinstance(module, LearnedFrequencies | ConcatenatedPositions)
+    with pytest.raises(ValueError, match=r"positions has shape \(1,\) .* shape \(3,\) or \(2, 3\)"):
+        module(torch.zeros(2, 3, 4), torch.tensor([0]))
+
+
+def test_require_positions_takes_one_integer_a_token() -> None:
+    require_positions(torch.arange(3), 2, 3)
+    with pytest.raises(ValueError, match=r"positions has shape \(3, 2\) .* \(3,\) or \(2, 3\)"):
+        require_positions(torch.zeros(3, 2, dtype=torch.int64), 2, 3)

@@ -60,6 +60,8 @@ class KVCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.length = 0
+        #: Of the tokens so far, ``(length,)`` or ``(batch, length)``; None where none were given.
+        self.positions: Tensor | None = None
         self._contexts = [ContextCache() for _ in range(n_layers)]
 
     @property
@@ -102,11 +104,13 @@ class KVCache:
         self._require_layer(index)
         return self._contexts[index]
 
-    def advance(self, n_tokens: int) -> None:
-        """Count the positions that every layer has just written.
+    def advance(self, n_tokens: int, *, positions: Int[Tensor, "*batch n"] | None = None) -> None:
+        """Count the tokens that every layer has just written.
 
         Args:
             n_tokens: how many.
+            positions: of these tokens, ``(n,)`` or ``(batch, n)``; relative position schemes
+                need them at every step.
 
         Raises:
             RuntimeError: there is no room for them.
@@ -114,7 +118,33 @@ class KVCache:
         """
         require_positive("n_tokens", n_tokens)
         self._require_room(n_tokens)
+        if positions is not None:
+            self.positions = self.key_positions(positions)
         self.length += n_tokens
+
+    def key_positions(self, positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n_k"]:
+        """Give the positions of all keys: those kept, then the new ones.
+
+        Args:
+            positions: of the new tokens, ``(n,)`` or ``(batch, n)``.
+
+        Returns:
+            Shape ``(length + n,)`` or ``(batch, length + n)``.
+
+        Raises:
+            RuntimeError: earlier tokens came without positions.
+        """
+        if self.positions is None:
+            require_state(
+                self.length == 0,
+                f"the cache holds {self.length} tokens without positions, so those of the keys are "
+                "unknown; pass positions= to advance from the first token on",
+            )
+            return positions
+        # Rows agree until one of the two says otherwise.
+        batch = torch.broadcast_shapes(self.positions.shape[:-1], positions.shape[:-1])
+        kept = self.positions.expand(*batch, -1)
+        return torch.cat([kept, positions.expand(*batch, -1)], dim=-1)
 
     def reorder(self, rows: Int[Tensor, "batch"]) -> None:
         """Let row ``i`` continue what row ``rows[i]`` has written (beam search).
@@ -136,6 +166,8 @@ class KVCache:
         filled = slice(0, self.length)
         self.keys[:, :, :, filled] = self.keys[:, rows, :, filled]
         self.values[:, :, :, filled] = self.values[:, rows, :, filled]
+        if self.positions is not None and self.positions.ndim == 2:
+            self.positions = self.positions[rows]
 
     def _require_layer(self, index: int) -> None:
         n_layers = len(self._contexts)
@@ -172,6 +204,22 @@ class LayerCache:
     def __init__(self, cache: KVCache, index: int) -> None:
         self._cache = cache
         self._index = index
+
+    @property
+    def length(self) -> int:
+        """Tokens kept so far."""
+        return self._cache.length
+
+    def key_positions(self, positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n_k"]:
+        """Give the positions of all keys; see :meth:`KVCache.key_positions`.
+
+        Args:
+            positions: of the new tokens, ``(n,)`` or ``(batch, n)``.
+
+        Returns:
+            Shape ``(length + n,)`` or ``(batch, length + n)``.
+        """
+        return self._cache.key_positions(positions)
 
     def keys_values(self, project: Callable[[], KeysValues]) -> KeysValues:
         """Project the new tokens, keep the result, and give all up to here.

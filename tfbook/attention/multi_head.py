@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention.cache import ContextCache, LayerCache
 from tfbook.attention.scaled_dot_product import attention_weights, fused_attention
-from tfbook.checks import require, require_divisible, require_positive, require_probability
+from tfbook.checks import (
+    require,
+    require_divisible,
+    require_positive,
+    require_probability,
+    require_state,
+)
 from tfbook.shapes import merge_heads, split_heads
 
 
@@ -34,6 +41,8 @@ class Attend(Protocol):
 
 
 Rotate = Callable[[Tensor, Tensor | None], Tensor]
+#: From queries, keys and the positions of both to a bias on the scaled scores.
+Relative = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class MultiHeadAttention(nn.Module):
@@ -57,10 +66,14 @@ class MultiHeadAttention(nn.Module):
         dropout_p: probability of dropping a weight in training.
         attend: the attention function.
         rotate: applied to queries and keys with their positions, before the scores.
+        relative: gives a bias from queries, keys and the positions of both. One that also has
+            vectors for the values (:class:`tfbook.positions.ShawRelative`) adds them to what
+            each head gives; the weights are then computed beside ``attend``.
 
     Raises:
-        ValueError: widths or head counts that do not divide, or a probability outside
-            ``[0, 1)``.
+        ValueError: widths or head counts that do not divide, a probability outside
+            ``[0, 1)``, or dropout of weights together with vectors for the values.
+        RuntimeError: in the call, a cache with a ``rotate`` that depends on the length.
 
     Example:
         >>> import torch
@@ -85,6 +98,7 @@ class MultiHeadAttention(nn.Module):
         dropout_p: float = 0.0,
         attend: Attend = fused_attention,
         rotate: Rotate | None = None,
+        relative: Relative | None = None,
     ) -> None:
         super().__init__()
         if d_head is None:
@@ -96,7 +110,19 @@ class MultiHeadAttention(nn.Module):
         require_probability("dropout_p", dropout_p)
         d_context = d_model if d_context is None else d_context
         self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_head
-        self.dropout_p, self.attend, self.rotate = dropout_p, attend, rotate
+        self.dropout_p, self.attend, self.rotate, self.relative = (
+            dropout_p,
+            attend,
+            rotate,
+            relative,
+        )
+        self._adds_to_values = getattr(relative, "value_table", None) is not None
+        # The weights are computed twice: two draws of dropout would disagree.
+        require(
+            not (self._adds_to_values and dropout_p),
+            f"dropout_p={dropout_p} must be 0 with relative vectors for the values; drop features "
+            "of the output instead, or make them with values=False",
+        )
         self.w_q = nn.Linear(d_model, n_heads * d_head, bias=bias)
         self.w_k = nn.Linear(d_context, n_kv_heads * d_head, bias=bias)
         self.w_v = nn.Linear(d_context, n_kv_heads * d_head, bias=bias)
@@ -131,9 +157,14 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: widths that do not fit; see :func:`tfbook.attention.attention`.
         """
+        both = self._positions(x, context, positions, cache)  # before the cache moves on
         q, k, v = self.project(x, context, positions=positions, cache=cache)
+        bias = self._bias(q, k, bias, both)
         dropout_p = self.dropout_p if self.training else 0.0
         heads = self.attend(q, k, v, mask=mask, causal=causal, bias=bias, dropout_p=dropout_p)
+        if self._adds_to_values:
+            weights = attention_weights(q, k, mask=mask, causal=causal, bias=bias)
+            heads = heads + self.relative.add_to_values(weights, *both)  # type: ignore[union-attr]
         return self.w_o(merge_heads(heads))
 
     def project(
@@ -170,6 +201,13 @@ class MultiHeadAttention(nn.Module):
             x.shape[0] == source.shape[0],
             f"x has batch {x.shape[0]} and context {source.shape[0]}; give one context for every "
             "sequence",
+        )
+
+        require_state(
+            cache is None or not getattr(self.rotate, "depends_on_length", False),
+            "cache is given, but this rotation depends on the length of the sequence: keys that "
+            "were kept would be turned by another angle; decode without a cache, or use another "
+            "scaling",
         )
 
         def keys_values() -> tuple[Tensor, Tensor]:
@@ -209,7 +247,38 @@ class MultiHeadAttention(nn.Module):
             ValueError: as in :meth:`forward`.
         """
         q, k, _ = self.project(x, context, positions=positions)
+        bias = self._bias(q, k, bias, self._positions(x, context, positions, None))
         return attention_weights(q, k, mask=mask, causal=causal, bias=bias)
+
+    def _positions(
+        self,
+        x: Tensor,
+        context: Tensor | None,
+        positions: Tensor | None,
+        cache: LayerCache | ContextCache | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The positions of queries and keys; empty where no scheme asks for them."""
+        if self.relative is None:
+            return (torch.empty(0), torch.empty(0))
+        require(
+            context is None,
+            "context is given, but relative positions count offsets within one sequence; use "
+            "them in self-attention only",
+        )
+        if positions is None:
+            start = cache.length if isinstance(cache, LayerCache) else 0
+            positions = torch.arange(start, start + x.shape[1], device=x.device)
+        return positions, (
+            cache.key_positions(positions) if isinstance(cache, LayerCache) else positions
+        )
+
+    def _bias(
+        self, q: Tensor, k: Tensor, bias: Tensor | None, both: tuple[Tensor, Tensor]
+    ) -> Tensor | None:
+        if self.relative is None:
+            return bias
+        relative = self.relative(q, k, *both)
+        return relative if bias is None else relative + bias
 
     def _require_width(self, name: str, x: Tensor, projection: nn.Linear) -> None:
         require(

@@ -1,4 +1,4 @@
-"""How good predictions are."""
+"""How good predictions are, what a part is worth, and what a model costs."""
 
 from tfbook.evaluation.ablation import (
     ablate_heads,
@@ -6,16 +6,46 @@ from tfbook.evaluation.ablation import (
     head_contributions,
     head_importance,
 )
+from tfbook.evaluation.cost import (
+    Cost,
+    Workload,
+    attention_cost,
+    causal_lm_cost,
+    convolution_cost,
+    embedding_cost,
+    encoder_decoder_cost,
+    feed_forward_cost,
+    gru_cost,
+    linear_cost,
+    lstm_cost,
+    norm_cost,
+    stack_cost,
+    text_encoder_cost,
+)
 from tfbook.evaluation.error_rates import edit_distance, phoneme_error_rate, word_error_rate
 from tfbook.evaluation.stems import stem_unseen
 
 __all__ = [
+    "Cost",
+    "Workload",
     "ablate_heads",
     "ablation_study",
+    "attention_cost",
+    "causal_lm_cost",
+    "convolution_cost",
     "edit_distance",
+    "embedding_cost",
+    "encoder_decoder_cost",
+    "feed_forward_cost",
+    "gru_cost",
     "head_contributions",
     "head_importance",
+    "linear_cost",
+    "lstm_cost",
+    "norm_cost",
     "phoneme_error_rate",
+    "stack_cost",
     "stem_unseen",
+    "text_encoder_cost",
     "word_error_rate",
 ]

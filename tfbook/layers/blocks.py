@@ -1,77 +1,12 @@
-"""Residual connections and the block that they hold together."""
+"""The block: attention and feed-forward, each joined to the residual stream."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention.cache import ContextCache, LayerCache
-from tfbook.checks import require, require_probability
-
-Sublayer = Callable[[Tensor], Tensor]
-
-
-class PreNorm(nn.Module):
-    r"""Normalise what the sublayer reads.
-
-    .. math:: y = x + \operatorname{dropout}(f(\operatorname{norm}(x)))
-
-    The residual stream itself is never normalised, so a stack needs one norm at its end.
-
-    Args:
-        norm: the normalisation.
-        dropout_p: probability of dropping a feature of the sublayer's output in training.
-
-    Raises:
-        ValueError: a probability outside ``[0, 1)``.
-
-    Example:
-        >>> import torch
-        >>> PreNorm(nn.Identity())(torch.ones(2), lambda x: 2 * x)
-        tensor([3., 3.])
-
-    Source: Xiong et al. 2020, table 1. Chapter: 13.
-    """
-
-    def __init__(self, norm: nn.Module, *, dropout_p: float = 0.0) -> None:
-        super().__init__()
-        require_probability("dropout_p", dropout_p)
-        self.norm, self.dropout_p = norm, dropout_p
-
-    def forward(self, x: Tensor, sublayer: Sublayer) -> Tensor:
-        """Add what ``sublayer`` makes of the normalised ``x``, shape ``(batch, n, d_model)``."""
-        return x + F.dropout(sublayer(self.norm(x)), self.dropout_p, self.training)
-
-
-class PostNorm(nn.Module):
-    r"""Normalise the sum: :math:`y = \operatorname{norm}(x + \operatorname{dropout}(f(x)))`.
-
-    Args:
-        norm: the normalisation.
-        dropout_p: probability of dropping a feature of the sublayer's output in training.
-
-    Raises:
-        ValueError: a probability outside ``[0, 1)``.
-
-    Example:
-        >>> import torch
-        >>> PostNorm(nn.Identity())(torch.ones(2), lambda x: 2 * x)
-        tensor([3., 3.])
-
-    Source: Vaswani et al. 2017, section 3.1. Chapter: 13.
-    """
-
-    def __init__(self, norm: nn.Module, *, dropout_p: float = 0.0) -> None:
-        super().__init__()
-        require_probability("dropout_p", dropout_p)
-        self.norm, self.dropout_p = norm, dropout_p
-
-    def forward(self, x: Tensor, sublayer: Sublayer) -> Tensor:
-        """Normalise ``x`` plus what ``sublayer`` makes of it, shape ``(batch, n, d_model)``."""
-        return self.norm(x + F.dropout(sublayer(x), self.dropout_p, self.training))
+from tfbook.checks import require
 
 
 class Block(nn.Module):
@@ -83,7 +18,7 @@ class Block(nn.Module):
               x &\leftarrow R_3(x,\ \operatorname{feed\_forward})
 
     Each residual connection :math:`R` is a part of its own (:class:`PreNorm`,
-    :class:`PostNorm`), so a placement of the norms is a choice of parts.
+    :class:`PostNorm` and others), so a placement of the norms is a choice of parts.
 
     Args:
         attention: self-attention, called as ``MultiHeadAttention``.
@@ -100,7 +35,7 @@ class Block(nn.Module):
     Example:
         >>> import torch
         >>> from tfbook.attention import MultiHeadAttention
-        >>> from tfbook.layers import FeedForward, LayerNorm
+        >>> from tfbook.layers import FeedForward, LayerNorm, PreNorm
         >>> block = Block(
         ...     attention=MultiHeadAttention(8, 2),
         ...     attention_residual=PreNorm(LayerNorm(8)),

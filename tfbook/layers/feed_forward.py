@@ -13,6 +13,25 @@ from tfbook.checks import require_positive, require_probability
 Activation = Callable[[Tensor], Tensor]
 
 
+def squared_relu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    r"""Square the positive part: :math:`\max(0, x)^2`.
+
+    Args:
+        x: any shape.
+
+    Returns:
+        Shape and dtype of ``x``.
+
+    Example:
+        >>> import torch
+        >>> squared_relu(torch.tensor([-2.0, 0.5, 3.0]))
+        tensor([0.0000, 0.2500, 9.0000])
+
+    Source: So et al. 2021, section 3 (Primer). Chapter: 14.
+    """
+    return F.relu(x).square()
+
+
 class FeedForward(nn.Module):
     r"""Widen, bend, narrow, at every position alike.
 
@@ -21,7 +40,9 @@ class FeedForward(nn.Module):
     Args:
         d_model: width of input and output.
         d_ff: inner width.
-        activation: :math:`\phi`, elementwise: ``F.relu`` (2017), ``F.gelu``, ….
+        activation: :math:`\phi`, elementwise: ``F.relu`` (2017), ``F.gelu`` (BERT, exact),
+            ``functools.partial(F.gelu, approximate="tanh")`` (GPT-2), ``F.silu``,
+            :func:`squared_relu`, ….
         dropout_p: probability of dropping an inner feature in training.
         bias: whether the two maps add a bias.
 

@@ -46,8 +46,8 @@ class CausalLM(nn.Module):
             scaled=config.scaled_embeddings,
             dropout_p=stack.dropout_p,
         )
-        self.decoder = build_decoder(stack, cross_attention=False)
-        self.head = build_head(self.embedding, tied=config.tie_output)
+        self.decoder = build_decoder(stack, positions=config.positions, cross_attention=False)
+        self.head = build_head(self.embedding, stack.d_model, tied=config.tie_output)
         initialize_normal(self, n_residual=2 * stack.n_layers)
 
     def forward(

@@ -14,10 +14,24 @@ from tfbook.checks import (
     require_probability,
 )
 
-NORMS = ("layer_norm", "rms_norm")
-PLACEMENTS = ("pre", "post")
-ACTIVATIONS = ("relu", "gelu")
-POSITIONS = ("sinusoidal", "learned", "none")
+NORMS = ("layer_norm", "rms_norm", "scale_norm", "batch_norm", "power_norm")
+PLACEMENTS = ("pre", "post", "branch", "sandwich", "parallel")
+ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu", "sigmoid", "squared_relu")
+FEED_FORWARDS = ("plain", "gated", "low_rank")
+POSITIONS = (
+    "sinusoidal",
+    "learned",
+    "learned_frequencies",
+    "concatenated",
+    "rotary",
+    "rotary_interleaved",
+    "alibi",
+    "t5",
+    "sandwich",
+    "shaw",
+    "transformer_xl",
+    "none",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +45,15 @@ class StackConfig:
         n_layers: blocks.
         n_kv_heads: key and value heads; None means ``n_heads``.
         dropout_p: probability of dropping a feature of a sublayer's output in training.
-        norm: ``layer_norm`` or ``rms_norm``.
-        placement: of the norms, ``pre`` or ``post``.
-        activation: ``relu`` or ``gelu``.
+        norm: one of ``NORMS``.
+        placement: of the norms, one of ``PLACEMENTS``; ``parallel`` lets attention and
+            feed-forward read the same normalised input.
+        activation: one of ``ACTIVATIONS``.
         bias: whether linear maps add a bias.
+        feed_forward: ``plain``, ``gated`` (three matrices) or ``low_rank``.
+        feed_forward_rank: of ``low_rank``.
+        feed_forward_chunk: positions that the feed-forward layer takes at a time; None all.
+        share_feed_forward: one feed-forward layer serves all blocks.
 
     Raises:
         ValueError: sizes that are not positive or do not divide, an unknown choice, or a
@@ -57,6 +76,10 @@ class StackConfig:
     placement: str = "post"
     activation: str = "relu"
     bias: bool = True
+    feed_forward: str = "plain"
+    feed_forward_rank: int = 64
+    feed_forward_chunk: int | None = None
+    share_feed_forward: bool = False
 
     def __post_init__(self) -> None:
         """Check the sizes and choices."""
@@ -69,6 +92,10 @@ class StackConfig:
         require_choice("norm", self.norm, NORMS)
         require_choice("placement", self.placement, PLACEMENTS)
         require_choice("activation", self.activation, ACTIVATIONS)
+        require_choice("feed_forward", self.feed_forward, FEED_FORWARDS)
+        require_positive("feed_forward_rank", self.feed_forward_rank)
+        if self.feed_forward_chunk is not None:
+            require_positive("feed_forward_chunk", self.feed_forward_chunk)
 
     @property
     def d_head(self) -> int:
@@ -91,13 +118,14 @@ class EncoderDecoderConfig:
         encoder: the encoder stack.
         decoder: the decoder stack, of the same ``d_model``.
         max_length: longest source or target, tokens.
-        positions: ``sinusoidal``, ``learned`` or ``none``.
+        positions: one of ``POSITIONS``.
         share_embeddings: one table for source and target; the vocabularies must be one.
         tie_output: the output layer is the target embedding, transposed.
 
     Raises:
         ValueError: sizes that are not positive, stacks of different width, an unknown choice,
-            or shared embeddings over vocabularies of different size.
+            shared embeddings over vocabularies of different size, or a tied output with
+            concatenated positions.
 
     Example:
         >>> EncoderDecoderConfig.base().encoder.d_model
@@ -132,6 +160,7 @@ class EncoderDecoderConfig:
             f"{self.source_vocab_size} and target_vocab_size={self.target_vocab_size}; train one "
             "tokenizer on both sides, or turn sharing off",
         )
+        _require_whole_table(self.positions, self.tie_output)
 
     @classmethod
     def base(cls, vocab_size: int = 37_000) -> EncoderDecoderConfig:
@@ -181,12 +210,13 @@ class CausalLMConfig:
         vocab_size: tokens in the vocabulary.
         decoder: the stack, without cross-attention.
         max_length: longest sequence, tokens.
-        positions: ``sinusoidal``, ``learned`` or ``none``.
+        positions: one of ``POSITIONS``.
         scaled_embeddings: multiply embeddings by √d_model.
         tie_output: the output layer is the embedding, transposed.
 
     Raises:
-        ValueError: sizes that are not positive, or an unknown choice.
+        ValueError: sizes that are not positive, an unknown choice, or a tied output with
+            concatenated positions.
 
     Example:
         >>> stack = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2, placement="pre")
@@ -208,6 +238,7 @@ class CausalLMConfig:
         require_positive("vocab_size", self.vocab_size)
         require_positive("max_length", self.max_length)
         require_choice("positions", self.positions, POSITIONS)
+        _require_whole_table(self.positions, self.tie_output)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +249,7 @@ class TextEncoderConfig:
         vocab_size: tokens in the vocabulary.
         encoder: the stack.
         max_length: longest sequence, tokens.
-        positions: ``sinusoidal``, ``learned`` or ``none``.
+        positions: one of ``POSITIONS``.
         scaled_embeddings: multiply embeddings by √d_model.
 
     Raises:
@@ -243,6 +274,14 @@ class TextEncoderConfig:
         require_positive("vocab_size", self.vocab_size)
         require_positive("max_length", self.max_length)
         require_choice("positions", self.positions, POSITIONS)
+
+
+def _require_whole_table(positions: str, tie_output: bool) -> None:
+    require(
+        not (tie_output and positions == "concatenated"),
+        "tie_output=True needs an embedding as wide as the model, but positions='concatenated' "
+        "leaves part of the width to the positions; give tie_output=False",
+    )
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -63,9 +63,13 @@ class EncoderDecoder(nn.Module):
                 dropout_p=config.decoder.dropout_p,
             )
         )
-        self.encoder = build_encoder(config.encoder)
-        self.decoder = build_decoder(config.decoder, cross_attention=True)
-        self.head = build_head(self.target_embedding, tied=config.tie_output)
+        self.encoder = build_encoder(config.encoder, positions=config.positions)
+        self.decoder = build_decoder(
+            config.decoder, positions=config.positions, cross_attention=True
+        )
+        self.head = build_head(
+            self.target_embedding, config.decoder.d_model, tied=config.tie_output
+        )
         initialize_xavier(self)
         if config.tie_output:  # the head is the embedding: keep the embedding's initialisation
             nn.init.normal_(self.head.weight, std=config.decoder.d_model**-0.5)

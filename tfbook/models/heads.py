@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tfbook.attention import padding_mask
 from tfbook.checks import require
 from tfbook.layers import Embedding
-from tfbook.positions import LearnedPositions, SinusoidalPositions
+from tfbook.models.positions import build_joined
 
 
 def build_embedding(
@@ -25,7 +25,7 @@ def build_embedding(
     Args:
         vocab_size: tokens in the vocabulary.
         d_model: width.
-        positions: ``sinusoidal``, ``learned`` or ``none``.
+        positions: one of ``POSITIONS``; those that act inside a stack join nothing here.
         max_length: longest sequence, tokens.
         scaled: multiply by √d_model.
         dropout_p: probability of dropping a feature in training.
@@ -33,27 +33,22 @@ def build_embedding(
     Returns:
         A new embedding.
     """
-    schemes = {
-        "sinusoidal": lambda: SinusoidalPositions(max_length, d_model),
-        "learned": lambda: LearnedPositions(max_length, d_model),
-        "none": lambda: None,
-    }
-    return Embedding(
-        vocab_size, d_model, positions=schemes[positions](), scaled=scaled, dropout_p=dropout_p
-    )
+    width, joined = build_joined(positions, d_model, max_length)
+    return Embedding(vocab_size, width, positions=joined, scaled=scaled, dropout_p=dropout_p)
 
 
-def build_head(embedding: Embedding, *, tied: bool) -> nn.Linear:
+def build_head(embedding: Embedding, d_model: int, *, tied: bool) -> nn.Linear:
     r"""Build the output layer: :math:`\text{logits} = x W^\top`, with :math:`W = E` when tied.
 
     Args:
         embedding: of the target vocabulary.
+        d_model: width of what the layer reads.
         tied: whether the two share their table.
 
     Returns:
         A linear map without bias.
     """
-    vocab_size, d_model = embedding.weight.shape
+    vocab_size = embedding.weight.shape[0]
     head = nn.Linear(d_model, vocab_size, bias=False)
     if tied:
         head.weight = embedding.weight

@@ -7,8 +7,7 @@ import math
 from torch import nn
 
 from tfbook.attention import MultiHeadAttention
-from tfbook.layers import Embedding
-from tfbook.layers.feed_forward import FeedForward
+from tfbook.layers import Embedding, FeedForward, GatedFeedForward, LowRankFeedForward
 from tfbook.positions import LearnedPositions
 
 
@@ -71,5 +70,8 @@ def initialize_normal(model: nn.Module, *, std: float = 0.02, n_residual: int = 
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
             nn.init.normal_(module.w_o.weight, std=std / math.sqrt(n_residual))
-        elif isinstance(module, FeedForward):
+        elif isinstance(module, FeedForward | GatedFeedForward):
             nn.init.normal_(module.w_down.weight, std=std / math.sqrt(n_residual))
+        elif isinstance(module, LowRankFeedForward):
+            thin = module.w_down.get_parameter("1.weight")
+            nn.init.normal_(thin, std=std / math.sqrt(n_residual))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tfbook.attention import KVCache, MultiHeadAttention
+from tfbook.attention import KVCache
 from tfbook.checks import require
-from tfbook.layers import Block, FeedForward, LayerNorm, PostNorm, PreNorm, RMSNorm
-from tfbook.layers.feed_forward import Activation
+from tfbook.models.blocks import build_block, build_norm
+from tfbook.models.combinations import require_legal
 from tfbook.models.config import StackConfig
+from tfbook.models.positions import build_position_bias
+
+#: From the positions of queries and keys to a bias on the scores of every layer.
+PositionBias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Encoder(nn.Module):
@@ -23,6 +27,7 @@ class Encoder(nn.Module):
     Args:
         blocks: at least one block without cross-attention.
         final_norm: applied to the last block's output; pre-norm stacks need it.
+        position_bias: gives a bias for the scores of every layer from the positions.
 
     Raises:
         ValueError: there is no block.
@@ -36,11 +41,18 @@ class Encoder(nn.Module):
     Source: Vaswani et al. 2017, section 3.1. Chapter: 15.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], *, final_norm: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        *,
+        final_norm: nn.Module | None = None,
+        position_bias: PositionBias | None = None,
+    ) -> None:
         super().__init__()
         require(len(blocks) > 0, "blocks=[] must hold at least one block; build some first")
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = nn.Identity() if final_norm is None else final_norm
+        self.position_bias = position_bias
 
     def forward(
         self,
@@ -61,6 +73,9 @@ class Encoder(nn.Module):
         Returns:
             Shape ``(batch, n, d_model)``.
         """
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device)
+        bias = _add_bias(bias, self.position_bias, positions, positions)
         for block in self.blocks:
             x = block(x, mask=mask, bias=bias, positions=positions)
         return self.final_norm(x)
@@ -72,6 +87,7 @@ class Decoder(nn.Module):
     Args:
         blocks: at least one block; all with cross-attention, or none.
         final_norm: applied to the last block's output; pre-norm stacks need it.
+        position_bias: gives a bias for the scores of every layer from the positions.
 
     Raises:
         ValueError: there is no block.
@@ -86,11 +102,18 @@ class Decoder(nn.Module):
     Source: Vaswani et al. 2017, section 3.1. Chapter: 15.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], *, final_norm: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        *,
+        final_norm: nn.Module | None = None,
+        position_bias: PositionBias | None = None,
+    ) -> None:
         super().__init__()
         require(len(blocks) > 0, "blocks=[] must hold at least one block; build some first")
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = nn.Identity() if final_norm is None else final_norm
+        self.position_bias = position_bias
 
     def forward(
         self,
@@ -120,6 +143,11 @@ class Decoder(nn.Module):
         Raises:
             RuntimeError: the cache has no room for the new tokens.
         """
+        if positions is None:
+            start = 0 if cache is None else cache.length
+            positions = torch.arange(start, start + x.shape[1], device=x.device)
+        of_keys = positions if cache is None else cache.key_positions(positions)
+        bias = _add_bias(bias, self.position_bias, positions, of_keys)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,
@@ -133,18 +161,32 @@ class Decoder(nn.Module):
                 context_cache=None if cache is None else cache.context(i),
             )
         if cache is not None:
-            cache.advance(x.shape[1])
+            cache.advance(x.shape[1], positions=positions)
         return self.final_norm(x)
 
 
-def build_encoder(config: StackConfig) -> Encoder:
+def _add_bias(
+    bias: Tensor | None, position_bias: PositionBias | None, of_queries: Tensor, of_keys: Tensor
+) -> Tensor | None:
+    if position_bias is None:
+        return bias
+    from_positions = position_bias(of_queries, of_keys)
+    return from_positions if bias is None else bias + from_positions
+
+
+def build_encoder(config: StackConfig, *, positions: str = "none") -> Encoder:
     """Build an encoder from its configuration.
 
     Args:
         config: sizes and choices.
+        positions: the position scheme, of those in ``POSITIONS`` that act inside a stack;
+            the others change nothing here.
 
     Returns:
         A new encoder with PyTorch's default initialisation.
+
+    Raises:
+        ValueError: choices that do not go together.
 
     Example:
         >>> config = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2)
@@ -153,19 +195,28 @@ def build_encoder(config: StackConfig) -> Encoder:
 
     Source: Vaswani et al. 2017, section 3.1. Chapter: 15.
     """
-    blocks = [_block(config, cross_attention=False) for _ in range(config.n_layers)]
-    return Encoder(blocks, final_norm=_final_norm(config))
+    require_legal(config, positions=positions, causal=False, cross_attention=False)
+    blocks = _build_blocks(config, positions, cross_attention=False)
+    bias = build_position_bias(positions, config, causal=False)
+    return Encoder(blocks, final_norm=_final_norm(config), position_bias=bias)
 
 
-def build_decoder(config: StackConfig, *, cross_attention: bool) -> Decoder:
+def build_decoder(
+    config: StackConfig, *, positions: str = "none", cross_attention: bool
+) -> Decoder:
     """Build a decoder from its configuration.
 
     Args:
         config: sizes and choices.
+        positions: the position scheme, of those in ``POSITIONS`` that act inside a stack;
+            the others change nothing here.
         cross_attention: whether its blocks read a context.
 
     Returns:
         A new decoder with PyTorch's default initialisation.
+
+    Raises:
+        ValueError: choices that do not go together.
 
     Example:
         >>> config = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2)
@@ -174,42 +225,25 @@ def build_decoder(config: StackConfig, *, cross_attention: bool) -> Decoder:
 
     Source: Vaswani et al. 2017, section 3.1. Chapter: 15.
     """
-    blocks = [_block(config, cross_attention=cross_attention) for _ in range(config.n_layers)]
-    return Decoder(blocks, final_norm=_final_norm(config))
+    require_legal(config, positions=positions, causal=True, cross_attention=cross_attention)
+    blocks = _build_blocks(config, positions, cross_attention=cross_attention)
+    bias = build_position_bias(positions, config, causal=True)
+    return Decoder(blocks, final_norm=_final_norm(config), position_bias=bias)
 
 
-def _block(config: StackConfig, *, cross_attention: bool) -> Block:
-    activations: dict[str, Activation] = {"relu": F.relu, "gelu": F.gelu}
-    return Block(
-        attention=_attention(config),
-        attention_residual=_residual(config),
-        cross_attention=_attention(config) if cross_attention else None,
-        cross_attention_residual=_residual(config) if cross_attention else None,
-        feed_forward=FeedForward(
-            config.d_model,
-            config.d_ff,
-            activation=activations[config.activation],
-            bias=config.bias,
-        ),
-        feed_forward_residual=_residual(config),
-    )
-
-
-def _attention(config: StackConfig) -> MultiHeadAttention:
-    return MultiHeadAttention(
-        config.d_model, config.n_heads, n_kv_heads=config.n_kv_heads, bias=config.bias
-    )
-
-
-def _residual(config: StackConfig) -> nn.Module:
-    residual = {"pre": PreNorm, "post": PostNorm}[config.placement]
-    return residual(_norm(config), dropout_p=config.dropout_p)
-
-
-def _norm(config: StackConfig) -> nn.Module:
-    return {"layer_norm": LayerNorm, "rms_norm": RMSNorm}[config.norm](config.d_model)
+def _build_blocks(config: StackConfig, positions: str, *, cross_attention: bool) -> list[nn.Module]:
+    shared: nn.Module | None = None
+    blocks: list[nn.Module] = []
+    for _ in range(config.n_layers):
+        block = build_block(
+            config, positions=positions, cross_attention=cross_attention, feed_forward=shared
+        )
+        if config.share_feed_forward:
+            shared = block.feed_forward
+        blocks.append(block)
+    return blocks
 
 
 def _final_norm(config: StackConfig) -> nn.Module | None:
-    # A pre-norm stream is a plain sum of all sublayers: its size grows with depth.
-    return {"pre": _norm(config), "post": None}[config.placement]
+    # Where the stream itself is never normalised it is a plain sum, and grows with depth.
+    return None if config.placement == "post" else build_norm(config)

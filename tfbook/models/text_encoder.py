@@ -44,7 +44,7 @@ class TextEncoder(nn.Module):
             scaled=config.scaled_embeddings,
             dropout_p=stack.dropout_p,
         )
-        self.encoder = build_encoder(stack)
+        self.encoder = build_encoder(stack, positions=config.positions)
         initialize_normal(self)
 
     def forward(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tfbook.checks import require, require_positive
+from tfbook.positions.frequencies import angle_dtype, frequencies, require_positions
 
 
 def sinusoidal_table(
@@ -46,8 +49,7 @@ def sinusoidal_table(
         f"d_model={d_model} must be even: columns come in pairs of a sine and a cosine; use "
         f"{d_model + 1}",
     )
-    exponent = torch.arange(0, d_model, 2, dtype=torch.float64) / d_model
-    angles = torch.arange(n, dtype=torch.float64)[:, None] * base**-exponent
+    angles = torch.arange(n, dtype=torch.float64)[:, None] * frequencies(d_model, base=base)
     pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)
     return rearrange(pairs, "n i two -> n (i two)").to(dtype or torch.get_default_dtype())
 
@@ -96,7 +98,7 @@ class SinusoidalPositions(nn.Module):
         Raises:
             ValueError: a position past the table, or positions of another shape or dtype.
         """
-        _require_positions(positions, x)
+        require_positions(positions, *x.shape[:2])
         _require_in_table(positions, self.max_length)
         return x + self.table[positions].to(x.dtype)
 
@@ -144,19 +146,115 @@ class LearnedPositions(nn.Module):
         Raises:
             ValueError: a position past the table, or positions of another shape or dtype.
         """
-        _require_positions(positions, x)
+        require_positions(positions, *x.shape[:2])
         _require_in_table(positions, self.max_length)
         return x + self.table[positions]
 
 
-def _require_positions(positions: Tensor, x: Tensor) -> None:
-    # A single position would broadcast: every token would get the same one.
-    require(
-        positions.shape in (x.shape[1:2], x.shape[:2], (1, x.shape[1]))
-        and positions.dtype in (torch.int32, torch.int64),
-        f"positions has shape {tuple(positions.shape)} and dtype {positions.dtype}, but must be "
-        f"integers of shape ({x.shape[1]},) or {tuple(x.shape[:2])}; give one for every token",
-    )
+class LearnedFrequencies(nn.Module):
+    r"""Add sines and cosines whose frequencies are trained; they start as the paper's.
+
+    .. math:: y_{t,2i} = x_{t,2i} + \sin(t\, \omega_i), \qquad
+              y_{t,2i+1} = x_{t,2i+1} + \cos(t\, \omega_i)
+
+    There is no last position. The logarithms of the frequencies are the parameters: steps
+    are relative, where one step in a slow frequency itself could overturn it. Li et al. train
+    the frequencies themselves, from random ones, and put a small network behind the features.
+
+    Args:
+        d_model: width, even.
+        base: of the frequencies at the start; the longest wavelength is ``2π·base`` tokens.
+
+    Raises:
+        ValueError: ``d_model`` is below one or odd, or ``base`` is not above 1; in the call,
+            positions of another shape or dtype, or ``x`` of another width.
+
+    Example:
+        >>> LearnedFrequencies(4)(torch.zeros(1, 3, 4), torch.arange(3)).shape
+        torch.Size([1, 3, 4])
+
+    Source: Li et al. 2021, Learnable Fourier Features, section 3. Chapter: 11.
+    """
+
+    def __init__(self, d_model: int, *, base: float = 10_000.0) -> None:
+        super().__init__()
+        start = frequencies(d_model, base=base).log()
+        self.log_frequencies = nn.Parameter(start.to(torch.get_default_dtype()))
+
+    def forward(
+        self, x: Float[Tensor, "batch n d_model"], positions: Int[Tensor, "*batch n"]
+    ) -> Float[Tensor, "batch n d_model"]:
+        """Add the features of the given positions.
+
+        Args:
+            x: ``(batch, n, d_model)``.
+            positions: ``(n,)`` or ``(batch, n)``.
+
+        Returns:
+            Shape ``(batch, n, d_model)``.
+
+        Raises:
+            ValueError: positions of another shape or dtype, or ``x`` of another width.
+        """
+        require_positions(positions, *x.shape[:2])
+        d_model = 2 * self.log_frequencies.shape[0]
+        require(
+            x.shape[-1] == d_model,
+            f"x has width {x.shape[-1]}, but these positions were made for d_model={d_model}; "
+            "give both the same",
+        )
+        t = positions.to(angle_dtype(positions.device))
+        angles = t.unsqueeze(-1) * self.log_frequencies.to(t.dtype).exp()
+        pairs = torch.stack([angles.sin(), angles.cos()], dim=-1)
+        return x + rearrange(pairs, "... i two -> ... (i two)").to(x.dtype)
+
+
+class ConcatenatedPositions(nn.Module):
+    r"""Set a position's code beside the token's vector, in features of its own.
+
+    .. math:: y_t = [\,x_t;\; P_t\,]
+
+    **The width grows**: from ``d_token`` to ``d_token + d_position``. A model of width
+    ``d_model`` takes embeddings of width ``d_model - d_position``.
+
+    Args:
+        code: any module of this file that adds a code of width ``d_position``.
+        d_position: width of the code.
+
+    Raises:
+        ValueError: ``d_position`` is below one; in the call, whatever ``code`` refuses.
+
+    Example:
+        >>> code = SinusoidalPositions(8, 4)
+        >>> ConcatenatedPositions(code, 4)(torch.zeros(1, 3, 10), torch.arange(3)).shape
+        torch.Size([1, 3, 14])
+
+    Source: Jaegle et al. 2021, Perceiver, the section on position encodings. Chapter: 11.
+    """
+
+    def __init__(self, code: Callable[[Tensor, Tensor], Tensor], d_position: int) -> None:
+        super().__init__()
+        require_positive("d_position", d_position)
+        self.code, self.d_position = code, d_position
+
+    def forward(
+        self, x: Float[Tensor, "batch n d_token"], positions: Int[Tensor, "*batch n"]
+    ) -> Float[Tensor, "batch n d_joined"]:
+        """Append the codes of the given positions.
+
+        Args:
+            x: ``(batch, n, d_token)``.
+            positions: ``(n,)`` or ``(batch, n)``.
+
+        Returns:
+            Shape ``(batch, n, d_token + d_position)``.
+
+        Raises:
+            ValueError: positions of another shape or dtype.
+        """
+        require_positions(positions, *x.shape[:2])
+        nothing = x.new_zeros(*x.shape[:2], self.d_position)
+        return torch.cat([x, self.code(nothing, positions)], dim=-1)
 
 
 def _require_in_table(positions: Tensor, max_length: int) -> None:
