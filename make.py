@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("TFBOOK_VENV", ROOT / ".venv"))
 SITE = ROOT / "_build" / "html"
 SITE_TESTS = ROOT / "tests" / "site"
+ORACLES = "tests/oracles.txt"  # what tests compare with, installed without its requirements
 # With two threads in each of two busy workers a short cell can take a hundred times as long.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 TWO_WORKERS = ["-n", "2", "--dist=loadfile"]
@@ -70,7 +71,7 @@ def venv_python() -> Path:
 def fingerprint() -> str:
     """What an installation depends on; when it changes, pip runs again."""
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", ORACLES, "pyproject.toml"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
@@ -86,6 +87,7 @@ def set_up(tools: Tools) -> None:
     print("Installing the versions of requirements.txt (minutes; torch is the largest)")
     # Twice quiet keeps errors and drops what pip says about each index that it looks at.
     tools.module("pip", "install", "-qq", "-r", "requirements.txt")
+    tools.module("pip", "install", "-qq", "--no-deps", "-r", ORACLES)
     # The user's torch stays: the package itself is installed without its dependencies.
     tools.module("pip", "install", "-qq", "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(fingerprint())

@@ -100,3 +100,25 @@ def test_bad_input() -> None:
 def test_reorder_needs_one_row_for_each(rows: Tensor) -> None:
     with pytest.raises(ValueError, match=r"but must be integers of shape \(3,\)"):
         cache().reorder(rows)
+
+
+def test_positions_of_the_keys_are_kept() -> None:
+    cache = KVCache(n_layers=1, batch=2, n_kv_heads=1, max_length=6, d_head=2)
+    first, second = torch.tensor([0, 1]), torch.tensor([[2], [5]])
+    assert cache.key_positions(first) is first
+    cache.advance(2, positions=first)
+    assert cache.layer(0).key_positions(torch.tensor([2])).tolist() == [0, 1, 2]
+    # From the moment on that rows differ, each has positions of its own.
+    assert cache.key_positions(second).tolist() == [[0, 1, 2], [0, 1, 5]]
+    cache.advance(1, positions=second)
+    cache.reorder(torch.tensor([1, 1]))
+    assert cache.positions.tolist() == [[0, 1, 5], [0, 1, 5]]
+
+
+def test_positions_must_be_given_from_the_first_token_on() -> None:
+    cache = KVCache(n_layers=1, batch=1, n_kv_heads=1, max_length=6, d_head=2)
+    cache.advance(2)
+    with pytest.raises(RuntimeError, match="the cache holds 2 tokens without positions"):
+        cache.key_positions(torch.tensor([2]))
+    with pytest.raises(RuntimeError, match="the cache holds 2 tokens without positions"):
+        cache.advance(1, positions=torch.tensor([2]))

@@ -11,7 +11,7 @@ import torch
 from parity import close, randomized
 
 from tfbook.models import CausalLM, CausalLMConfig, StackConfig, TextEncoder, TextEncoderConfig
-from tfbook.models.combinations import ILLEGAL
+from tfbook.models.combinations import ILLEGAL, require_legal
 from tfbook.models.config import NORMS, PLACEMENTS, POSITIONS
 from tfbook.models.stacks import build_decoder, build_encoder
 
@@ -96,6 +96,10 @@ def test_what_does_not_go_together_raises(illegal: Any) -> None:
             cross_attention = bool(illegal.cross_attention)
             with pytest.raises(ValueError, match=f"{field}='{value}' does not work in this stack"):
                 build_decoder(config, cross_attention=cross_attention)
+            with pytest.raises(ValueError, match=f"{field}='{value}' does not work in this stack"):
+                require_legal(
+                    config, positions="none", causal=True, cross_attention=cross_attention
+                )
             build_encoder(config)
 
 

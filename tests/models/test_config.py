@@ -122,3 +122,23 @@ def test_bad_models_of_one_stack(changes: dict[str, Any], message: str) -> None:
         CausalLMConfig(**{"vocab_size": 5, "decoder": stack(), **changes})
     with pytest.raises(ValueError, match=message):
         TextEncoderConfig(**{"vocab_size": 5, "encoder": stack(), **changes})
+
+
+@pytest.mark.parametrize("part", ["feed_forward_rank", "feed_forward_chunk"])
+def test_bad_feed_forward_sizes(part: str) -> None:
+    with pytest.raises(ValueError, match=f"{part}=0 must be at least 1"):
+        StackConfig(d_model=4, n_heads=2, d_ff=3, n_layers=1, **{part: 0})
+
+
+def test_concatenated_positions_need_a_head_of_their_own() -> None:
+    stack = StackConfig(d_model=8, n_heads=2, d_ff=3, n_layers=1)
+    with pytest.raises(ValueError, match="tie_output=True needs an embedding as wide as the mod"):
+        CausalLMConfig(vocab_size=5, decoder=stack, positions="concatenated")
+    with pytest.raises(ValueError, match="tie_output=True needs an embedding as wide as the mod"):
+        EncoderDecoderConfig(
+            source_vocab_size=5,
+            target_vocab_size=5,
+            encoder=stack,
+            decoder=stack,
+            positions="concatenated",
+        )
