@@ -7,16 +7,17 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from benchmarks import attending, generating, report, training_step
-from benchmarks.timing import Timing, measure, n_calls
+from benchmarks import report
+from benchmarks.sections import NAMES, sections
+from benchmarks.timing import measure, n_calls
 
 HERE = Path(__file__).parent
-Timings = dict[str, Timing]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -25,9 +26,10 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    text, data = run(quick=options.quick, repetitions=3 if options.quick else options.repetitions)
+    repetitions = 3 if options.quick else options.repetitions
+    text, data = run(quick=options.quick, repetitions=repetitions, only=options.only)
     print(text)
-    if options.quick and options.output is None:
+    if (options.quick or options.only != NAMES) and options.output is None:
         return
     folder = options.output or HERE
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,52 +45,39 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--quick", action="store_true", help="3 repetitions, small sizes; only prints the table"
     )
+    made.add_argument(
+        "--only", nargs="+", choices=NAMES, default=NAMES, help="these tables; only prints them"
+    )
     made.add_argument("--output", type=Path, help="folder for the results (default: this one)")
     return made
 
 
-def run(*, quick: bool, repetitions: int) -> tuple[str, dict[str, object]]:
+def run(
+    *, quick: bool, repetitions: int, only: Sequence[str] = NAMES
+) -> tuple[str, dict[str, object]]:
     """Measure everything.
 
     Args:
         quick: small sizes.
         repetitions: of each case.
+        only: the names of the sections.
 
     Returns:
         The page, and the same as plain values.
     """
-    sizes = training_step.Sizes(batch=2, length=64) if quick else training_step.Sizes()
-    lengths = (128, 512) if quick else (128, 256, 512, 1024, 2048, 4096)
-    decodings = ((1, 16),) if quick else ((1, 128), (8, 64))
-    systems, precisions = training_step.SYSTEMS, training_step.PRECISIONS
-    n_cases = len(systems) * len(precisions) + 2 * len(lengths) + 2 * len(decodings)
+    wanted = {name: part for name, part in sections(quick=quick).items() if name in only}
+    n_cases = sum(section.n_cases for section in wanted.values())
+    tables: list[str] = []
+    data: dict[str, object] = {"machine": report.machine()}
     with tqdm(total=n_calls(range(n_cases), repetitions), unit="run") as bar:
-        steps: dict[str, Timings] = {}
-        for precision in precisions:
-            bar.set_description(f"training, {precision}")
-            cases = {name: training_step.step(name, precision, sizes) for name in systems}
-            steps[precision] = measure(cases, repetitions=repetitions, bar=bar)
-        attended: dict[int, Timings] = {}
-        for n in lengths:
-            bar.set_description(f"attention, length {n}")
-            attended[n] = measure(attending.cases(n), repetitions=repetitions, bar=bar)
-        generated: dict[tuple[int, int], Timings] = {}
-        for batch, n_tokens in decodings:
-            bar.set_description(f"decoding, batch {batch}")
-            made = generating.cases(batch, n_tokens)
-            generated[batch, n_tokens] = measure(made, repetitions=repetitions, bar=bar)
-    sections = [
-        report.training_table(steps, sizes),
-        report.attention_table(attended),
-        report.generation_table(generated),
-    ]
-    data = {
-        "machine": report.machine(),
-        "training_step": report.plain(steps),
-        "attention": report.plain(attended),
-        "decoding": report.plain(generated),
-    }
-    return report.page(sections, repetitions), data
+        for name, section in wanted.items():
+            timings = {}
+            for group, cases in section.groups.items():
+                bar.set_description(f"{name}, {group}")
+                timings[group] = measure(cases(), repetitions=repetitions, bar=bar)
+            tables.append(section.table(timings))
+            data[name] = report.plain(timings)
+    return report.page(tables, repetitions), data
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import transformers
 import x_transformers
 
 from benchmarks.attending import D_HEAD, HEADS
+from benchmarks.choices import Choice, peer_case
 from benchmarks.generating import D_MODEL, N_LAYERS
-from benchmarks.timing import Timing
+from benchmarks.timing import Timing, half_quartile_distance
 from benchmarks.training_step import PRECISIONS, Sizes
 from tfbook.device import has_fast_bfloat16
 
@@ -54,6 +56,13 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _sizes(s: Sizes) -> str:
+    return (
+        f"{s.n_layers} layers, width {s.d_model}, {s.n_heads} heads, length {s.length}, batch "
+        f"{s.batch}, vocabulary {s.vocab}"
+    )
+
+
 def training_table(timings: Mapping[str, Mapping[str, Timing]], sizes: Sizes) -> str:
     """Write the training step: seconds, the ratio to the fastest peer, the gain of autocast."""
     fastest = {
@@ -80,11 +89,59 @@ def training_table(timings: Mapping[str, Mapping[str, Timing]], sizes: Sizes) ->
     spread = max(t.spread for group in timings.values() for t in group.values())
     return (
         "## A training step of a causal language model\n\n"
-        f"{sizes.n_layers} layers, width {sizes.d_model}, {sizes.n_heads} heads, length "
-        f"{sizes.length}, batch {sizes.batch}, vocabulary {sizes.vocab}: forward, loss, backward, "
-        "AdamW. The ratio compares with the fastest system that is not tfbook.\n\n"
+        f"{_sizes(sizes)}: forward, loss, backward, AdamW. The ratio compares with "
+        "the fastest system that is not tfbook.\n\n"
         f"{table(header, rows)}\n\n"
         f"Half the distance between the quartiles is at most {spread:.1%} of a median.\n"
+    )
+
+
+def positions_table(rows: Mapping[str, Choice], timings: Mapping[str, Timing], sizes: Sizes) -> str:
+    """Write what each position scheme adds."""
+    return (
+        "## What a position scheme adds\n\n"
+        f"The step of tfbook's language model in float32: {_sizes(sizes)}. `none` is plain. Peer "
+        "is the scheme of a model of Hugging Face, put into the same step; transformers has none "
+        'for the rows with "–" (Perceiver concatenates other frequencies). VITS computes its '
+        "attention without a fused kernel, and its vectors end where those of `shaw` are shared. "
+        "Concatenated positions leave the output layer untied; so does what they are compared "
+        f"with.\n\n{_choices(rows, timings)}"
+    )
+
+
+def norms_table(rows: Mapping[str, Choice], timings: Mapping[str, Timing], sizes: Sizes) -> str:
+    """Write what each norm adds."""
+    return (
+        "## What a norm adds\n\n"
+        f"The same step without positions, with another norm in all {2 * sizes.n_layers + 1} "
+        "places. `batch_norm` and `power_norm` let later tokens reach earlier ones, and a causal "
+        "stack refuses them: they are compared with a stack in which every token sees every token. "
+        "Neither transformers nor x-transformers has a `power_norm`, and transformers has no "
+        f"`scale_norm`.\n\n{_choices(rows, timings)}"
+    )
+
+
+def _choices(rows: Mapping[str, Choice], timings: Mapping[str, Timing]) -> str:
+    lines, spreads = [], [0.0]
+
+    def median(ratios: tuple[float, ...]) -> float:
+        spreads.append(half_quartile_distance(ratios))
+        return statistics.median(ratios)
+
+    for name, choice in rows.items():
+        mine, plain = timings[name], timings[choice.plain]
+        added = "" if choice.plain == name else f"{median(mine.over(plain)) - 1:+.1%}"
+        line = [f"`{name}`", f"{mine.median:.3f} s", added, choice.peer, "–", "–"]
+        if choice.theirs is not None:
+            theirs = timings[peer_case(name)]
+            line[4] = f"{median(theirs.over(plain)) - 1:+.1%}"
+            line[5] = f"{median(mine.over(theirs)):.3f}"
+        lines.append(line)
+    header = ["choice", "a step", "added to plain", "peer", "the peer adds", "step / peer's step"]
+    return (
+        f"{table(header, lines)}\n\n"
+        "Ratios are medians of the ratios within a repetition. Half the distance between their "
+        f"quartiles is at most {max(spreads):.1%} of a plain step.\n"
     )
 
 

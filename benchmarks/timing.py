@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -31,8 +31,17 @@ class Timing:
     @property
     def spread(self) -> float:
         """Half the distance between the quartiles, as a share of the median."""
-        lower, _, upper = statistics.quantiles(self.seconds, n=4)
-        return (upper - lower) / 2 / self.median
+        return half_quartile_distance(self.seconds) / self.median
+
+    def over(self, other: Timing) -> tuple[float, ...]:
+        """The ratio to another callable in every repetition: what slows both cancels."""
+        return tuple(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
+
+
+def half_quartile_distance(values: Sequence[float]) -> float:
+    """Half the distance between the quartiles."""
+    lower, _, upper = statistics.quantiles(values, n=4)
+    return (upper - lower) / 2
 
 
 def measure(

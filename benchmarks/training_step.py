@@ -58,18 +58,51 @@ class TorchModel(nn.Module):
         return self.head(self.stack(x, mask=self.mask, is_causal=True))
 
 
-def ours(s: Sizes) -> nn.Module:
-    """This package's model."""
-    stack = StackConfig(
+def stack(s: Sizes, *, norm: str = "layer_norm") -> StackConfig:
+    """The stack of this package's models.
+
+    Args:
+        s: sizes.
+        norm: a name of ``StackConfig``.
+
+    Returns:
+        The configuration.
+    """
+    return StackConfig(
         d_model=s.d_model,
         n_heads=s.n_heads,
         d_ff=4 * s.d_model,
         n_layers=s.n_layers,
         dropout_p=0.0,
+        norm=norm,
         placement="pre",
         activation="gelu",
     )
-    return CausalLM(CausalLMConfig(vocab_size=s.vocab, decoder=stack, max_length=s.length))
+
+
+def ours(
+    s: Sizes, *, positions: str = "learned", norm: str = "layer_norm", tie_output: bool = True
+) -> CausalLM:
+    """This package's model.
+
+    Args:
+        s: sizes.
+        positions: a name of ``CausalLMConfig``.
+        norm: a name of ``StackConfig``.
+        tie_output: whether the output layer is the embedding, transposed.
+
+    Returns:
+        A new model.
+    """
+    return CausalLM(
+        CausalLMConfig(
+            vocab_size=s.vocab,
+            decoder=stack(s, norm=norm),
+            max_length=s.length,
+            positions=positions,
+            tie_output=tie_output,
+        )
+    )
 
 
 def hugging_face(s: Sizes) -> nn.Module:
@@ -134,8 +167,27 @@ def step(name: str, precision: str, sizes: Sizes) -> Callable[[], float]:
     Returns:
         The function.
     """
+    return step_of(*SYSTEMS[name], precision, sizes)
+
+
+def step_of(
+    make: Callable[[Sizes], nn.Module],
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    precision: str,
+    sizes: Sizes,
+) -> Callable[[], float]:
+    """Do as :func:`step` with a model that no system names.
+
+    Args:
+        make: makes the model.
+        loss_function: from logits and targets.
+        precision: one of :data:`PRECISIONS`.
+        sizes: of the model and the batch.
+
+    Returns:
+        The function.
+    """
     torch.manual_seed(0)
-    make, loss_function = SYSTEMS[name]
     model = make(sizes).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     ids = torch.randint(0, sizes.vocab, (sizes.batch, sizes.length + 1))

@@ -4,10 +4,14 @@ import math
 
 import pytest
 import torch
+from parity import close, randomized
+from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import attending, generating, report
+from benchmarks import attending, choices, generating, report, sections
 from benchmarks.__main__ import parser
+from benchmarks.__main__ import run as measure_sections
+from benchmarks.choices import NORMS, POSITIONS, peer_case
 from benchmarks.timing import Timing, measure, n_calls
 from benchmarks.training_step import PRECISIONS, SYSTEMS, Sizes, step
 
@@ -35,6 +39,79 @@ def test_every_system_learns(name: str, precision: str) -> None:
     assert losses[-1] < losses[0]
 
 
+#: Where another library's part keeps what a part of ours keeps, by the end of its name.
+RENAMED = {
+    "learned": {"positions.table": "positions.wpe.weight"},
+    "t5": {"position_bias.table": "position_bias.t5.relative_attention_bias.weight"},
+    "shaw": {f"w_{part}": f"vits.{part}_proj" for part in "qkv"}
+    | {"w_o": "vits.out_proj"}
+    | {f"relative.{part}_table": f"vits.emb_rel_{part[0]}" for part in ("key", "value")},
+    "shaw, keys only": {"relative.key_table": "attend.layer.distance_embedding.weight"},
+    "transformer_xl": {
+        "relative.w_r": "attend.layer.linear_pos",
+        "relative.u": "attend.layer.pos_bias_u",
+        "relative.v": "attend.layer.pos_bias_v",
+    },
+    "scale_norm": {"norm.weight": "norm.g"},
+    "batch_norm, bidirectional": {
+        f"norm.{name}": f"norm.batchnorm.{name}"
+        for name in ("weight", "bias", "running_mean", "running_var")
+    },
+}
+
+
+def renamed(row: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    result = {}
+    for name, value in state.items():
+        for ours, theirs in RENAMED.get(row, {}).items():
+            name = name.replace(ours, theirs)
+        value = value[None] if ".emb_rel_" in name else value
+        # x-transformers learns the gain as a multiple of √d_model.
+        result[name] = value / TINY.d_model**0.5 if name.endswith(".g") else value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("choice", "row"),
+    [
+        pytest.param(choice, row, id=row)
+        for row, choice in (POSITIONS | NORMS).items()
+        if choice.theirs is not None
+    ],
+)
+def test_the_parts_of_other_libraries_compute_the_same(choice: choices.Choice, row: str) -> None:
+    assert choice.theirs is not None
+    ours, theirs = randomized(choice.ours(TINY)).train(), choice.theirs(TINY).train()
+    state = renamed(row, ours.state_dict())
+    if row == "sinusoidal":  # Marian has all sines first
+        table = ours.embedding.positions.table
+        codes = theirs.embedding.positions.embedding.weight
+        close(torch.cat([table[:, 0::2], table[:, 1::2]], dim=1), codes)
+        state["embedding.positions.embedding.weight"] = table
+    theirs.load_state_dict(state, strict=True)
+    ids = torch.randint(0, TINY.vocab, (TINY.batch, TINY.length))
+    close(ours(ids), theirs(ids))
+
+
+@pytest.mark.parametrize("rows", [POSITIONS, NORMS])
+def test_every_choice_learns(rows: dict[str, choices.Choice]) -> None:
+    cases = choices.cases(rows, TINY)
+    assert len(cases) == choices.n_cases(rows)
+    for name, case in cases.items():
+        losses = [case() for _ in range(5)]
+        assert math.isfinite(losses[-1]), name
+        assert losses[-1] < losses[0], name
+
+
+def test_every_scheme_and_norm_has_a_row() -> None:
+    from tfbook.models import config
+
+    assert {name.split(",")[0] for name in POSITIONS} == set(config.POSITIONS)
+    assert {name.split(",")[0] for name in NORMS} == set(config.NORMS)
+    for rows in (POSITIONS, NORMS):
+        assert {choice.plain for choice in rows.values()} < set(rows)
+
+
 def test_measuring_in_turns() -> None:
     called: list[str] = []
     cases = {name: (lambda name=name: called.append(name)) for name in "abc"}
@@ -49,6 +126,10 @@ def test_a_timing() -> None:
     timing = Timing((1.0, 2.0, 3.0, 4.0, 10.0))
     assert timing.median == 3.0
     assert timing.spread == pytest.approx((7.0 - 1.5) / 2 / 3.0)
+
+
+def test_ratios_within_repetitions() -> None:
+    assert Timing((2.0, 6.0)).over(Timing((1.0, 2.0))) == (2.0, 3.0)
 
 
 def test_the_other_cases_run() -> None:
@@ -77,6 +158,35 @@ def test_the_page() -> None:
     assert "| HF GPT-2 | 4.000 s | 1.000 | 2.000 s | 1.000 | 0.50 |" in text
     assert f"- torch: {torch.__version__}" in text
     assert report.plain(steps)["float32"]["tfbook"] == [2, 2]
+
+
+def test_the_table_of_choices() -> None:
+    made = POSITIONS["rotary"].ours
+    rows = {
+        "none": choices.Choice(made, "none"),
+        "rotary": choices.Choice(made, "none", made, "Llama"),
+        "sandwich": choices.Choice(made, "none"),
+    }
+    timings = {
+        "none": Timing((1.0, 2.0, 4.0)),
+        "rotary": Timing((1.1, 2.2, 4.4)),
+        peer_case("rotary"): Timing((1.2, 2.4, 4.8)),
+        "sandwich": Timing((0.9, 1.8, 3.6)),
+    }
+    for write in (report.positions_table, report.norms_table):
+        text = write(rows, timings, TINY)
+        assert "| `none` | 2.000 s |  | – | – | – |" in text
+        assert "| `rotary` | 2.200 s | +10.0% | Llama | +20.0% | 0.917 |" in text
+        assert "| `sandwich` | 1.800 s | -10.0% | – | – | – |" in text
+
+
+def test_a_run_of_some_sections() -> None:
+    made = sections.sections(quick=True)
+    assert tuple(made) == sections.NAMES
+    text, data = measure_sections(quick=True, repetitions=2, only=["attention"])
+    assert set(data) == {"machine", "attention"}
+    assert "## The attention function" in text
+    assert "adds" not in text
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from parity import close, randomized
+from repository import ROOT
 
 from tfbook.models import CausalLM, CausalLMConfig, StackConfig, TextEncoder, TextEncoderConfig
 from tfbook.models.combinations import ILLEGAL, require_legal
@@ -142,3 +143,11 @@ def test_every_pair_of_choices_compiles_without_a_graph_break() -> None:
         ours, plain = compiled(ids), model(ids)
         size = plain.abs().max()
         close(ours / size, plain / size)
+
+
+def test_the_exceptions_are_documented() -> None:
+    page = (ROOT / "book" / "api" / "models.md").read_text("utf-8")
+    for illegal in ILLEGAL:
+        for field, values in illegal.choices.items():
+            for value in values:
+                assert f'`{field}="{value}"`' in page
