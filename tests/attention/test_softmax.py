@@ -7,6 +7,7 @@ import torch
 from parity import FLOATS, close
 
 from tfbook.attention import attention_weights, causal_mask, masked_softmax
+from tfbook.attention.softmax import visible_keys
 
 
 def test_worked_by_hand() -> None:
@@ -69,3 +70,19 @@ def test_bad_input(options: dict[str, object], message: str) -> None:
     scores = torch.zeros(8 if "causal" in options else 5, 7)
     with pytest.raises(ValueError, match=message):
         masked_softmax(scores, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(mask=torch.ones(2, 3)), "mask has dtype torch.float32"),
+        (dict(mask=torch.ones(4, 3, dtype=torch.bool)), r"mask has shape \(4, 3\), which does not"),
+        (dict(bias=torch.ones(2, 3, dtype=torch.bool)), "bias has dtype torch.bool"),
+        (dict(causal=True), "n_q=5"),
+    ],
+)
+def test_what_restricts_scores_is_checked(options: dict, message: str) -> None:
+    given = dict(mask=None, causal=False, bias=None) | options
+    shape = (5, 3) if given["causal"] else (2, 3)
+    with pytest.raises(ValueError, match=message):
+        visible_keys(shape, **given, device=torch.device("cpu"))

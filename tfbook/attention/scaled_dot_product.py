@@ -10,7 +10,7 @@ from einops import einsum, repeat
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from tfbook.attention.masks import causal_mask, combine_masks, require_boolean
+from tfbook.attention.softmax import masked_softmax, visible_keys
 from tfbook.checks import require, require_divisible, require_probability
 
 
@@ -102,23 +102,13 @@ def attention_weights(
 
     Source: Vaswani et al. 2017, equation 1. Chapter: 08.
     """
-    allowed = _visible(q, k, mask, causal, bias)
+    _require_pair(q, k)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     k = _repeat_heads(k, like=q)
     scores = einsum(q, k, "... i d, ... j d -> ... i j")
     # A half-precision softmax loses the small weights: 1 + 2⁻⁸ is 1 in bfloat16.
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32)) * scale
-    if bias is not None:
-        scores = scores + bias
-    if allowed is None and bias is None:
-        return scores.softmax(dim=-1).to(q.dtype)
-    if allowed is not None:
-        scores = scores.masked_fill(~allowed, -math.inf)
-    # softmax of a row of -inf is NaN, and so is its gradient: give such a row any
-    # finite scores, and take its weights away afterwards.
-    nothing = (scores == -math.inf).all(dim=-1, keepdim=True)
-    weights = scores.masked_fill(nothing, 0.0).softmax(dim=-1)
-    return weights.masked_fill(nothing, 0.0).to(q.dtype)
+    return masked_softmax(scores, mask=mask, causal=causal, bias=bias).to(q.dtype)
 
 
 def fused_attention(
@@ -192,24 +182,17 @@ def _visible(
     q: Tensor, k: Tensor, mask: Tensor | None, causal: bool, bias: Tensor | None
 ) -> Tensor | None:
     """Check the arguments; join ``mask`` and ``causal``."""
+    _require_pair(q, k)
+    return visible_keys((*q.shape[:-1], k.shape[-2]), mask, causal, bias, device=q.device)
+
+
+def _require_pair(q: Tensor, k: Tensor) -> None:
     require(
         q.shape[-1] == k.shape[-1],
         f"q has width {q.shape[-1]} and k has width {k.shape[-1]}, but a score is their dot "
         "product; project both to the same width",
     )
     _require_batch(q, k)
-    shape = (*q.shape[:-1], k.shape[-2])
-    if mask is not None:
-        require_boolean(mask)
-        _require_broadcast("mask", mask, shape)
-    if bias is not None:
-        require(
-            bias.is_floating_point(),
-            f"bias has dtype {bias.dtype}, but is added to scores; pass booleans as mask=",
-        )
-        _require_broadcast("bias", bias, shape)
-    future = causal_mask(q.shape[-2], k.shape[-2], device=q.device) if causal else None
-    return combine_masks(mask, future)
 
 
 def _require_values(k: Tensor, v: Tensor) -> None:
@@ -228,17 +211,6 @@ def _require_batch(q: Tensor, k: Tensor) -> None:
         q.ndim == k.ndim and q.shape[axes] == k.shape[axes],
         f"q has shape {tuple(q.shape)} and k {tuple(k.shape)}, but the axes before n_q and n_k "
         "must agree (heads may be fewer in k); expand the smaller one",
-    )
-
-
-def _require_broadcast(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
-    fits = x.ndim <= len(shape) and all(
-        size in (1, full) for size, full in zip(reversed(x.shape), reversed(shape), strict=False)
-    )
-    require(
-        fits,
-        f"{name} has shape {tuple(x.shape)}, which does not broadcast to the scores' shape "
-        f"{shape}; each axis must be 1 or equal",
     )
 
 

@@ -46,17 +46,7 @@ def masked_softmax(
 
     Source: Vaswani et al. 2017, section 3.2.3. Chapter: 10.
     """
-    if mask is not None:
-        require_boolean(mask)
-        _require_broadcast("mask", mask, scores)
-    if bias is not None:
-        require(
-            bias.is_floating_point(),
-            f"bias has dtype {bias.dtype}, but is added to scores; pass booleans as mask=",
-        )
-        _require_broadcast("bias", bias, scores)
-    future = causal_mask(*scores.shape[-2:], device=scores.device) if causal else None
-    allowed = combine_masks(mask, future)
+    allowed = visible_keys(tuple(scores.shape), mask, causal, bias, device=scores.device)
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     wide = wide if bias is None else wide + bias
     if allowed is None and bias is None:
@@ -69,13 +59,56 @@ def masked_softmax(
     return weights.masked_fill(nothing, 0.0).to(scores.dtype)
 
 
-def _require_broadcast(name: str, x: Tensor, scores: Tensor) -> None:
-    fits = x.ndim <= scores.ndim and all(
-        size in (1, full)
-        for size, full in zip(reversed(x.shape), reversed(scores.shape), strict=False)
+def visible_keys(
+    shape: tuple[int, ...],
+    mask: Tensor | None,
+    causal: bool,
+    bias: Tensor | None,
+    *,
+    device: torch.device,
+) -> Bool[Tensor, "..."] | None:
+    """Check what restricts the scores, and join ``mask`` and ``causal``.
+
+    Args:
+        shape: of the scores, ``(…, n_q, n_k)``.
+        mask: boolean, True where a query may attend, broadcasts to the scores.
+        causal: hide later keys; the last query sees the last key.
+        bias: added to the scores, in nats, broadcasts to them.
+        device: of the scores.
+
+    Returns:
+        True where a query may attend, broadcasts to the scores; None where nothing is hidden.
+
+    Raises:
+        ValueError: a mask that is not boolean, a bias that is not floating point, a shape that
+            does not broadcast, or ``causal`` with fewer keys than queries.
+
+    Example:
+        >>> visible_keys((2, 2), None, True, None, device=torch.device("cpu"))
+        tensor([[ True, False],
+                [ True,  True]])
+
+    Source: none; what :func:`masked_softmax` and the fused kernel share. Chapter: 10.
+    """
+    if mask is not None:
+        require_boolean(mask)
+        _require_broadcast("mask", mask, shape)
+    if bias is not None:
+        require(
+            bias.is_floating_point(),
+            f"bias has dtype {bias.dtype}, but is added to scores; pass booleans as mask=",
+        )
+        _require_broadcast("bias", bias, shape)
+    future = causal_mask(*shape[-2:], device=device) if causal else None
+    return combine_masks(mask, future)
+
+
+def _require_broadcast(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    fits = x.ndim <= len(shape) and all(
+        size in (1, full) for size, full in zip(reversed(x.shape), reversed(shape), strict=False)
     )
     require(
         fits,
         f"{name} has shape {tuple(x.shape)}, which does not broadcast to the scores' shape "
-        f"{tuple(scores.shape)}; each axis must be 1 or equal",
+        f"{shape}; each axis must be 1 or equal",
     )
