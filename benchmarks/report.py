@@ -141,7 +141,7 @@ def _choices(rows: Mapping[str, Choice], timings: Mapping[str, Timing]) -> str:
     return (
         f"{table(header, lines)}\n\n"
         "Ratios are medians of the ratios within a repetition. Half the distance between their "
-        f"quartiles is at most {max(spreads):.1%} of a plain step.\n"
+        f"quartiles is at most {100 * max(spreads):.1f} points.\n"
     )
 
 
