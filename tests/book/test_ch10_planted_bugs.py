@@ -103,7 +103,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, bug: str) -> None:
         case "keys from the target":
             monkeypatch.setattr(MultiHeadAttention, "project", without_context)
         case "top-left triangle":
-            monkeypatch.setattr("tfbook.attention.scaled_dot_product.causal_mask", top_left)
+            monkeypatch.setattr("tfbook.attention.softmax.causal_mask", top_left)
         case "alignment read one step late":
             monkeypatch.setattr("tfbook.attention.recording.attention_weights", one_row_late)
 

@@ -96,8 +96,8 @@ def convolution_cost(
     .. math:: b\, n\, k\, d_{model}^2 \quad\text{a layer}
 
     Positions that are ``n`` apart need about ``n / (kernel - 1)`` causal layers of dilation 1,
-    and as many as the logarithm of ``n`` where dilations grow by a factor: with 1, ``kernel``,
-    ``kernel``², … if causal, with 1, 2, 4, … on both sides. (On both sides larger factors
+    and as many as the logarithm of ``n`` where dilations grow by a factor: with
+    :math:`1, k, k^2, …` if causal, with 1, 2, 4, … on both sides. (On both sides larger factors
     leave gaps near the ends.) The output is as long as the input, and nothing stands between
     the layers.
 
