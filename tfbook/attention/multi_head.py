@@ -148,21 +148,22 @@ class MultiHeadAttention(nn.Module):
             mask: True where a query may attend, broadcasts to ``(batch, heads, n_q, n_k)``.
             causal: hide later keys.
             bias: added to the scaled scores, in nats.
-            positions: of the tokens of ``x``, for ``rotate``.
+            positions: of the tokens of ``x``, for ``rotate`` and ``relative``.
             cache: earlier keys and values; the new ones are kept in it.
 
         Returns:
             Shape ``(batch, n_q, d_model)``.
 
         Raises:
-            ValueError: widths that do not fit; see :func:`tfbook.attention.attention`.
+            ValueError: widths that do not fit (see :func:`tfbook.attention.attention`), or a
+                context with relative positions.
         """
         both = self._positions(x, context, positions, cache)  # before the cache moves on
         q, k, v = self.project(x, context, positions=positions, cache=cache)
         bias = self._bias(q, k, bias, both)
         dropout_p = self.dropout_p if self.training else 0.0
         heads = self.attend(q, k, v, mask=mask, causal=causal, bias=bias, dropout_p=dropout_p)
-        if self._adds_to_values:
+        if self._adds_to_values and both is not None:
             weights = attention_weights(q, k, mask=mask, causal=causal, bias=bias)
             heads = heads + self.relative.add_to_values(weights, *both)  # type: ignore[union-attr]
         return self.w_o(merge_heads(heads))
@@ -184,7 +185,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: where the queries come from, ``(batch, n_q, d_model)``.
             context: where keys and values come from, ``(batch, n_c, d_context)``.
-            positions: of the tokens of ``x``, for ``rotate``.
+            positions: of the tokens of ``x``, for ``rotate`` and ``relative``.
             cache: earlier keys and values; the new ones are kept in it.
 
         Returns:
@@ -238,7 +239,7 @@ class MultiHeadAttention(nn.Module):
             mask: True where a query may attend.
             causal: hide later keys.
             bias: added to the scaled scores, in nats.
-            positions: of the tokens of ``x``, for ``rotate``.
+            positions: of the tokens of ``x``, for ``rotate`` and ``relative``.
 
         Returns:
             Shape ``(batch, heads, n_q, n_k)``; each row sums to one.
@@ -256,10 +257,10 @@ class MultiHeadAttention(nn.Module):
         context: Tensor | None,
         positions: Tensor | None,
         cache: LayerCache | ContextCache | None,
-    ) -> tuple[Tensor, Tensor]:
-        """The positions of queries and keys; empty where no scheme asks for them."""
+    ) -> tuple[Tensor, Tensor] | None:
+        """The positions of queries and keys; None where no scheme asks for them."""
         if self.relative is None:
-            return (torch.empty(0), torch.empty(0))
+            return None
         require(
             context is None,
             "context is given, but relative positions count offsets within one sequence; use "
@@ -273,9 +274,9 @@ class MultiHeadAttention(nn.Module):
         )
 
     def _bias(
-        self, q: Tensor, k: Tensor, bias: Tensor | None, both: tuple[Tensor, Tensor]
+        self, q: Tensor, k: Tensor, bias: Tensor | None, both: tuple[Tensor, Tensor] | None
     ) -> Tensor | None:
-        if self.relative is None:
+        if self.relative is None or both is None:
             return bias
         relative = self.relative(q, k, *both)
         return relative if bias is None else relative + bias
