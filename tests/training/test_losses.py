@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from parity import FLOATS, close
 from torch import Tensor
 
-from tfbook.training import cross_entropy
+from tfbook.training import cross_entropy, next_token_loss
 
 B, N, V = 3, 5, 7
 
@@ -100,3 +100,18 @@ def test_bad_input(targets: Tensor, options: dict[str, float], message: str) -> 
 def test_no_targets_at_all() -> None:
     with pytest.raises(ValueError, match="not empty; give one id for every row of logits"):
         cross_entropy(torch.zeros(0, V), torch.zeros(0).long())
+
+
+def test_next_token_loss_is_cross_entropy_of_shifted_ids() -> None:
+    torch.manual_seed(0)
+    table = torch.nn.Embedding(5, 5).double()  # a model that looks at the last token alone
+    windows = torch.randint(5, (3, 7))
+    expected = F.cross_entropy(
+        table.weight[windows[:, :-1]].flatten(0, 1), windows[:, 1:].flatten()
+    )
+    torch.testing.assert_close(next_token_loss(table, windows), expected)
+
+
+def test_next_token_loss_wants_a_target() -> None:
+    with pytest.raises(ValueError, match=r"targets has shape \(3, 0\).*not empty"):
+        next_token_loss(torch.nn.Embedding(5, 5), torch.zeros(3, 1).long())

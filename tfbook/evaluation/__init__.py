@@ -23,6 +23,7 @@ from tfbook.evaluation.cost import (
     text_encoder_cost,
 )
 from tfbook.evaluation.error_rates import edit_distance, phoneme_error_rate, word_error_rate
+from tfbook.evaluation.length import loss_by_position, windows_of
 from tfbook.evaluation.stems import stem_unseen
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "head_contributions",
     "head_importance",
     "linear_cost",
+    "loss_by_position",
     "lstm_cost",
     "norm_cost",
     "phoneme_error_rate",
     "stack_cost",
     "stem_unseen",
     "text_encoder_cost",
+    "windows_of",
     "word_error_rate",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfbook.checks import require, require_probability
 
@@ -62,6 +62,33 @@ def cross_entropy(
         f"targets hold nothing but ignore_id={ignore_id}; a batch needs a real target",
     )
     return loss.masked_fill(~counted, 0.0).sum() / counted.sum()
+
+
+def next_token_loss(model: nn.Module, windows: Int[Tensor, "batch n_plus_1"]) -> Float[Tensor, ""]:
+    r"""Average the loss of predicting every next token of a batch.
+
+    .. math:: L = -\frac{1}{BN} \sum_{b,t} \log p(y_{b,t+1} \mid y_{b,\le t})
+
+    Args:
+        model: gives logits ``(batch, n, vocab)`` for ids ``(batch, n)``.
+        windows: token ids, ``(batch, n + 1)``, on the model's device.
+
+    Returns:
+        Nats per token.
+
+    Raises:
+        ValueError: see :func:`cross_entropy`.
+
+    Example:
+        >>> table = nn.Embedding(3, 3)
+        >>> nn.init.zeros_(table.weight)[0, 0].item()
+        0.0
+        >>> next_token_loss(table, torch.tensor([[0, 1, 2]])).item()  # ln 3
+        1.0986123085021973
+
+    Chapter: 12.
+    """
+    return cross_entropy(model(windows[:, :-1]), windows[:, 1:])
 
 
 def _require_targets(logits: Tensor, targets: Tensor) -> None:
