@@ -21,7 +21,7 @@ from tfbook.attention import (
     chunked_additive_scores,
     padding_mask,
 )
-from tfbook.attention.additive import require_sequences
+from tfbook.attention.single_head import require_sequences
 from tfbook.layers import Block, FeedForward, LayerNorm, PostNorm
 
 BATCH, N_Q, N_K, D_QUERY, D_KEY, D_HIDDEN = 2, 5, 7, 11, 13, 3

@@ -37,6 +37,17 @@ def test_shaw_adds_to_scores_and_to_values() -> None:
     close(mha.weights(x, causal=True), weights)
 
 
+def test_what_adds_to_values_says_so() -> None:
+    schemes = [shaw(), shaw(values=False), TransformerXLRelative(H, D // H, D)]
+    assert [scheme.adds_to_values for scheme in schemes] == [True, False, False]
+    mha, x = MultiHeadAttention(D, H), torch.randn(2, N, D)
+    plain, mha.relative = mha(x), schemes[0]  # a part may be exchanged later
+    schemes[0].key_table.data.zero_()
+    schemes[0].value_table.data.fill_(1)
+    # The same vector at every offset, and weights that sum to one.
+    close(mha(x), plain + mha.w_o.weight.sum(dim=1))
+
+
 @pytest.mark.parametrize("relative", ["shaw", "xl"])
 def test_left_padding_and_a_cache_change_nothing(relative: str) -> None:
     scheme = shaw() if relative == "shaw" else TransformerXLRelative(H, D // H, D)

@@ -3,8 +3,8 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from einops import rearrange
-from parity import close, copy_linear, randomized
+from hugging_face import copy_gptj, copy_neox
+from parity import close, randomized
 from torch import Tensor, nn
 from transformers import GPTJConfig, GPTNeoXConfig
 from transformers.models.gpt_neox.modeling_gpt_neox import GPTNeoXLayer, GPTNeoXRotaryEmbedding
@@ -50,11 +50,7 @@ def gptj() -> tuple[ParallelBlock, GPTJBlock]:
         attn_implementation="eager",
     )  # fmt: skip
     theirs = GPTJBlock(config, layer_idx=0).eval()
-    copy_linear(ours.norm, theirs.ln_1)
-    for our, name in [("w_q", "q_proj"), ("w_k", "k_proj"), ("w_v", "v_proj"), ("w_o", "out_proj")]:
-        copy_linear(getattr(ours.attention, our), getattr(theirs.attn, name))
-    copy_linear(ours.feed_forward.w_up, theirs.mlp.fc_in)
-    copy_linear(ours.feed_forward.w_down, theirs.mlp.fc_out)
+    copy_gptj(ours, theirs)
     return ours, theirs
 
 
@@ -68,18 +64,7 @@ def neox() -> tuple[ParallelBlock, GPTNeoXLayer, GPTNeoXRotaryEmbedding]:
         use_parallel_residual=True, attn_implementation="eager",
     )  # fmt: skip
     theirs = GPTNeoXLayer(config, layer_idx=0).eval()
-    copy_linear(ours.norm, theirs.input_layernorm)
-    copy_linear(ours.feed_forward_norm, theirs.post_attention_layernorm)
-    # One matrix, head by head: its queries, keys and values.
-    parts = [ours.attention.w_q, ours.attention.w_k, ours.attention.w_v]
-    fused = theirs.attention.query_key_value
-    weights = torch.stack([rearrange(p.weight.data, "(h d) e -> h d e", h=H) for p in parts], 1)
-    biases = torch.stack([rearrange(p.bias.data, "(h d) -> h d", h=H) for p in parts], 1)
-    fused.weight.data = rearrange(weights, "h three d e -> (h three d) e")
-    fused.bias.data = rearrange(biases, "h three d -> (h three d)")
-    copy_linear(ours.attention.w_o, theirs.attention.dense)
-    copy_linear(ours.feed_forward.w_up, theirs.mlp.dense_h_to_4h)
-    copy_linear(ours.feed_forward.w_down, theirs.mlp.dense_4h_to_h)
+    copy_neox(ours, theirs)
     return ours, theirs, GPTNeoXRotaryEmbedding(config)
 
 

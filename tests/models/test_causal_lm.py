@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from hugging_face import copy_gpt2
 from parity import close, randomized
 from tiny import VOCAB, causal_lm, stack
 from torch import Tensor
@@ -41,18 +42,7 @@ def gpt2(dtype: torch.dtype) -> tuple[CausalLM, GPT2LMHeadModel]:
     body.wpe.weight.data = ours.embedding.positions.table.data.clone()
     body.ln_f.load_state_dict(ours.decoder.final_norm.state_dict())
     for block, layer in zip(ours.decoder.blocks, body.h, strict=True):
-        mha = block.attention
-        parts = (mha.w_q, mha.w_k, mha.w_v)
-        layer.attn.c_attn.weight.data = torch.cat([p.weight.data for p in parts]).T.contiguous()
-        layer.attn.c_attn.bias.data = torch.cat([p.bias.data for p in parts])
-        for our, their in [
-            (mha.w_o, layer.attn.c_proj),
-            (block.feed_forward.w_up, layer.mlp.c_fc),
-            (block.feed_forward.w_down, layer.mlp.c_proj),
-        ]:
-            their.weight.data, their.bias.data = our.weight.data.T.contiguous(), our.bias.data
-        layer.ln_1.load_state_dict(block.attention_residual.norm.state_dict())
-        layer.ln_2.load_state_dict(block.feed_forward_residual.norm.state_dict())
+        copy_gpt2(block, layer)
     return ours, theirs
 
 

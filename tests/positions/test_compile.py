@@ -12,6 +12,8 @@ from tfbook.positions import (
     LearnedFrequencies,
     Llama3Scaling,
     RotaryEmbedding,
+    ShawRelative,
+    TransformerXLRelative,
     YaRNScaling,
     grid_positions,
 )
@@ -39,3 +41,17 @@ def test_turning_and_adding_compile_to_one_graph() -> None:
         torch.compiler.reset()
         compiled = torch.compile(module, backend="eager", fullgraph=True)
         close(compiled(*arguments), module(*arguments))
+
+
+@pytest.mark.slow
+@pytest.mark.unchecked_shapes
+def test_relative_schemes_compile_to_one_graph() -> None:
+    """In a graph none asks whether the positions count up: those of padding do not."""
+    q, k = torch.randn(2, 3, 5, 12), torch.randn(2, 3, 14, 12)
+    padded = (torch.arange(14) - torch.tensor([[0], [3]])).clamp(min=0)
+    for module in (ShawRelative(12, max_distance=4), TransformerXLRelative(3, 12, 36)):
+        torch.compiler.reset()
+        compiled = torch.compile(module, backend="eager", fullgraph=True)
+        for positions in (padded, torch.arange(14)):
+            arguments = (q, k, positions[..., -5:], positions)
+            close(10 * compiled(*arguments), 10 * module(*arguments))

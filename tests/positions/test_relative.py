@@ -8,6 +8,7 @@ from parity import FLOATS, close, randomized
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import tfbook.positions.relative as offset_scores
 from tfbook.attention import attention_weights
 from tfbook.positions import ShawRelative, TransformerXLRelative
 
@@ -36,7 +37,12 @@ def code(position: int, dtype: torch.dtype) -> Tensor:
     return torch.tensor([f(a) for a in angles for f in (math.sin, math.cos)], dtype=dtype)
 
 
+def never(positions: Tensor) -> bool:
+    return False
+
+
 KINDS = [TransformerXLRelative, ShawRelative]
+pick, count_up = offset_scores._pick, offset_scores._count_up
 
 
 # The equations, term by term
@@ -103,6 +109,32 @@ def test_a_bias_depends_on_offsets_alone_and_works_with_a_cache(shift: int, n_q:
     added = module.add_to_values(weights, positions, positions)
     cached = module.add_to_values(weights[:, :, -n_q:], positions[-n_q:], positions + 0)
     close(cached, added[:, :, -n_q:])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_q", [1, 4, N])
+def test_positions_without_gaps_take_a_shifted_view(
+    n_q: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The view of the scores by offset gives what picking each score gives, and its gradient."""
+    module, (q, k) = relative(TransformerXLRelative, dtype), queries_keys(dtype, n_q=n_q)
+    one = torch.arange(N)
+    cases = [(one, True), (one - 5, True), (one - torch.tensor([[0], [4]]), True)]
+    cases += [(one.clamp(min=3), False)]
+    picked = []
+    monkeypatch.setattr(offset_scores, "_pick", lambda *a: picked.append(1) or pick(*a))
+    for positions, is_view in cases:
+        here = positions[..., -n_q:]
+        results = []
+        for shifted in (True, False):
+            monkeypatch.setattr(offset_scores, "_count_up", count_up if shifted else never)
+            picked.clear()
+            inputs = [q.clone().requires_grad_(), k.clone().requires_grad_(), module.w_r.weight]
+            bias = module(inputs[0], inputs[1], here, positions)
+            assert len(picked) == (not (shifted and is_view))
+            results.append([bias, *torch.autograd.grad(bias.sin().sum(), inputs)])
+        for ours, theirs in zip(*results, strict=True):
+            close(ours, theirs)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,8 +10,9 @@ from tfbook.attention.masks import (
     prefix_mask,
     sliding_window_mask,
 )
-from tfbook.attention.multi_head import Attend, MultiHeadAttention
+from tfbook.attention.multi_head import MultiHeadAttention
 from tfbook.attention.multiplicative import LocationAttention, MultiplicativeAttention
+from tfbook.attention.protocols import Attend, Relative, RelativeValues
 from tfbook.attention.recording import record_weights
 from tfbook.attention.replacing import find_attentions, replace_attend
 from tfbook.attention.scaled_dot_product import attention, attention_weights, fused_attention
@@ -26,6 +27,8 @@ __all__ = [
     "LocationAttention",
     "MultiHeadAttention",
     "MultiplicativeAttention",
+    "Relative",
+    "RelativeValues",
     "additive_scores",
     "attention",
     "attention_weights",

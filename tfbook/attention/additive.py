@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention.additive_scoring import Score, chunked_additive_scores
 from tfbook.attention.cache import ContextCache, LayerCache
+from tfbook.attention.single_head import one_head, require_sequences, weighted_sum
 from tfbook.attention.softmax import masked_softmax
-from tfbook.checks import require, require_positive, require_probability
+from tfbook.checks import require_positive, require_probability
 
 
 class AdditiveAttention(nn.Module):
@@ -89,9 +88,7 @@ class AdditiveAttention(nn.Module):
             ValueError: widths or batches that do not fit; see :func:`tfbook.attention.attention`.
         """
         weights, values = self._attend(x, context, cache, mask=mask, causal=causal, bias=bias)
-        if self.training and self.dropout_p:
-            weights = F.dropout(weights, self.dropout_p)
-        return einsum(weights, values, "b one i j, b one j d -> b i d")
+        return weighted_sum(weights, values, dropout_p=self.dropout_p, training=self.training)
 
     def weights(
         self,
@@ -140,40 +137,3 @@ class AdditiveAttention(nn.Module):
         scores = self.score(one_head(self.w_q(x)), k, self.w_score.weight[0])
         weights = masked_softmax(scores, mask=mask, causal=causal, bias=bias)
         return weights.to(values.dtype), values
-
-
-def one_head(x: Float[Tensor, "batch n width"]) -> Float[Tensor, "batch 1 n width"]:
-    """Add the axis of heads.
-
-    Args:
-        x: ``(batch, n, width)``.
-
-    Returns:
-        A view of shape ``(batch, 1, n, width)``.
-    """
-    return rearrange(x, "b n d -> b 1 n d")
-
-
-def require_sequences(x: Tensor, context: Tensor, *, d_query: int, d_key: int) -> None:
-    """Raise unless two sequences fit an attention.
-
-    Args:
-        x: what asks.
-        context: what is read.
-        d_query: width that ``x`` must have.
-        d_key: width that ``context`` must have.
-
-    Raises:
-        ValueError: another width or number of axes, or batches that differ.
-    """
-    for name, given, width in (("x", x, d_query), ("context", context, d_key)):
-        require(
-            given.ndim == 3 and given.shape[-1] == width,
-            f"{name} has shape {tuple(given.shape)}, but this attention was made for (batch, n, "
-            f"{width}); make it with the widths of its inputs",
-        )
-    require(
-        x.shape[0] == context.shape[0],
-        f"x has batch {x.shape[0]} and context {context.shape[0]}; give one context for every "
-        "sequence",
-    )

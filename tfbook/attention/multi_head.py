@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention.cache import ContextCache, LayerCache
+from tfbook.attention.protocols import Attend, Relative, RelativeValues, Rotate
 from tfbook.attention.scaled_dot_product import attention_weights, fused_attention
 from tfbook.checks import (
     require,
@@ -19,30 +19,6 @@ from tfbook.checks import (
     require_state,
 )
 from tfbook.shapes import merge_heads, split_heads
-
-
-class Attend(Protocol):
-    """What :class:`MultiHeadAttention` attends with: the signature of ``attention``."""
-
-    def __call__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        *,
-        mask: Tensor | None = None,
-        causal: bool = False,
-        bias: Tensor | None = None,
-        scale: float | None = None,
-        dropout_p: float = 0.0,
-    ) -> Tensor:
-        """Attend; see :func:`tfbook.attention.attention`."""
-        ...
-
-
-Rotate = Callable[[Tensor, Tensor | None], Tensor]
-#: From queries, keys and the positions of both to a bias on the scaled scores.
-Relative = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class MultiHeadAttention(nn.Module):
@@ -66,8 +42,8 @@ class MultiHeadAttention(nn.Module):
         dropout_p: probability of dropping a weight in training.
         attend: the attention function.
         rotate: applied to queries and keys with their positions, before the scores.
-        relative: gives a bias from queries, keys and the positions of both. One that also has
-            vectors for the values (:class:`tfbook.positions.ShawRelative`) adds them to what
+        relative: gives a bias from queries, keys and the positions of both. One that
+            ``adds_to_values`` (:class:`tfbook.positions.ShawRelative`) also adds vectors to what
             each head gives; the weights are then computed beside ``attend``.
 
     Raises:
@@ -116,10 +92,9 @@ class MultiHeadAttention(nn.Module):
             rotate,
             relative,
         )
-        self._adds_to_values = getattr(relative, "value_table", None) is not None
         # The weights are computed twice: two draws of dropout would disagree.
         require(
-            not (self._adds_to_values and dropout_p),
+            not (_adds_to_values(relative) and dropout_p),
             f"dropout_p={dropout_p} must be 0 with relative vectors for the values; drop features "
             "of the output instead, or make them with values=False",
         )
@@ -163,9 +138,9 @@ class MultiHeadAttention(nn.Module):
         bias = self._bias(q, k, bias, both)
         dropout_p = self.dropout_p if self.training else 0.0
         heads = self.attend(q, k, v, mask=mask, causal=causal, bias=bias, dropout_p=dropout_p)
-        if self._adds_to_values and both is not None:
+        if both is not None and _adds_to_values(self.relative):
             weights = attention_weights(q, k, mask=mask, causal=causal, bias=bias)
-            heads = heads + self.relative.add_to_values(weights, *both)  # type: ignore[union-attr]
+            heads = heads + self.relative.add_to_values(weights, *both)
         return self.w_o(merge_heads(heads))
 
     def project(
@@ -287,3 +262,7 @@ class MultiHeadAttention(nn.Module):
             f"{name} has shape {tuple(x.shape)}, but this attention was made for (batch, n, "
             f"{projection.in_features}); pass d_model= or d_context= to match",
         )
+
+
+def _adds_to_values(relative: Relative | None) -> TypeGuard[RelativeValues]:
+    return relative is not None and relative.adds_to_values

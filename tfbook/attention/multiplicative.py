@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from einops import einsum
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from tfbook.attention.additive import one_head, require_sequences
 from tfbook.attention.cache import ContextCache, LayerCache
-from tfbook.attention.multi_head import Attend
+from tfbook.attention.protocols import Attend
 from tfbook.attention.scaled_dot_product import attention_weights, fused_attention
+from tfbook.attention.single_head import one_head, require_sequences, weighted_sum
 from tfbook.attention.softmax import masked_softmax
 from tfbook.checks import require, require_positive, require_probability
 
@@ -78,10 +76,7 @@ class MultiplicativeAttention(nn.Module):
         Args:
             x: what asks, such as decoder states, ``(batch, n_q, d_query)``.
             context: what is read, ``(batch, n_c, d_key)``.
-            mask: True where a query may attend, broadcasts to ``(batch, 1, n_q, n_k)``.
-            causal: hide later keys.
-            bias: added to the scaled scores, in nats.
-            positions: not used, the scores know no order; blocks pass it to every attention.
+            mask, causal, bias, positions: as in :meth:`AdditiveAttention.forward`.
             cache: what was read before; the new context is kept in it.
 
         Returns:
@@ -110,11 +105,7 @@ class MultiplicativeAttention(nn.Module):
         """Give the attention weights, which the fused kernel never holds.
 
         Args:
-            x: what asks, ``(batch, n_q, d_query)``.
-            context: what is read, ``(batch, n_c, d_key)``.
-            mask: True where a query may attend.
-            causal: hide later keys.
-            bias: added to the scaled scores, in nats.
+            x, context, mask, causal, bias: as in :meth:`forward`.
 
         Returns:
             Shape ``(batch, 1, n_q, n_k)``; each row sums to one.
@@ -175,9 +166,7 @@ class LocationAttention(nn.Module):
         Args:
             x: what asks, such as decoder states, ``(batch, n_q, d_query)``.
             context: what is read, ``(batch, n_c, d_key)``.
-            mask: True where a query may attend, broadcasts to ``(batch, 1, n_q, n_k)``.
-            causal: hide later places.
-            bias: added to the scores, in nats.
+            mask, causal, bias: as in :meth:`AdditiveAttention.forward`.
 
         Returns:
             Shape ``(batch, n_q, d_key)``.
@@ -187,9 +176,9 @@ class LocationAttention(nn.Module):
                 fit; see :func:`tfbook.attention.attention`.
         """
         weights = self.weights(x, context, mask=mask, causal=causal, bias=bias)
-        if self.training and self.dropout_p:
-            weights = F.dropout(weights, self.dropout_p)
-        return einsum(weights, context, "b one i j, b j d -> b i d")
+        return weighted_sum(
+            weights, one_head(context), dropout_p=self.dropout_p, training=self.training
+        )
 
     def weights(
         self,
@@ -205,9 +194,7 @@ class LocationAttention(nn.Module):
         Args:
             x: what asks, ``(batch, n_q, d_query)``.
             context: what is read; only its length matters here.
-            mask: True where a query may attend.
-            causal: hide later places.
-            bias: added to the scores, in nats.
+            mask, causal, bias: as in :meth:`forward`.
 
         Returns:
             Shape ``(batch, 1, n_q, n_c)``; each row sums to one.

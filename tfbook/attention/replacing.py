@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from torch import nn
 
-from tfbook.attention.multi_head import Attend, MultiHeadAttention
+from tfbook.attention.multi_head import MultiHeadAttention
+from tfbook.attention.protocols import Attend
 from tfbook.checks import require
 
 

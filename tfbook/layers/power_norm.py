@@ -151,16 +151,17 @@ class _Normalize(torch.autograd.Function):
         x, weight, scale, square, mask, warm = ctx.saved_tensors
         (running_square, running_gradient, steps), (alpha_f, alpha_b) = ctx.running, ctx.alphas
         correlation = gradient * x
+        total = correlation.sum(dim=(0, 1))
+        n_tokens = x.shape[0] * x.shape[1]
+        mean = total / n_tokens if mask is None else token_mean(correlation, mask)
         # ⟨h·x̂⟩ and ⟨x̂²⟩, by sums over x: x̂ = scale·x and h = weight·gradient are never stored.
-        product = weight * scale * token_mean(correlation, mask)
+        product = weight * scale * mean
         power = scale.square() * square
-        pull = torch.where(warm, product, running_gradient.to(product.dtype))
-        pull = pull * scale.square() * x
+        pull = torch.where(warm, product, running_gradient.to(product.dtype)) * scale.square()
         # Padding was not in the mean square: its gradient does not run through it.
-        pull = pull if mask is None else torch.where(mask[..., None], pull, 0.0)
+        seen = x if mask is None else torch.where(mask[..., None], x, 0.0)
+        to_x = (gradient * (weight * scale)).addcmul_(seen, pull, value=-1)
         running_gradient.mul_(1 - (1 - alpha_b) * power).add_((1 - alpha_b) * product)
         running_square.lerp_(square.to(running_square.dtype), 1 - alpha_f)
         steps.add_(1)
-        to_x = gradient * (weight * scale) - pull
-        to_weight, to_bias = scale * correlation.sum(dim=(0, 1)), gradient.sum(dim=(0, 1))
-        return to_x, to_weight, to_bias, None, None, None, None, None, None
+        return to_x, scale * total, gradient.sum(dim=(0, 1)), None, None, None, None, None, None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from tfbook.attention import Relative
 from tfbook.models.config import StackConfig
 from tfbook.positions import (
     ALiBi,
@@ -73,7 +74,7 @@ def build_rotate(positions: str, config: StackConfig) -> nn.Module | None:
     return None if layout is None else RotaryEmbedding(config.d_head, layout=layout)
 
 
-def build_relative(positions: str, config: StackConfig) -> nn.Module | None:
+def build_relative(positions: str, config: StackConfig) -> Relative | None:
     """Give what makes a bias from queries, keys and positions in every layer, or None.
 
     Args:
@@ -88,7 +89,7 @@ def build_relative(positions: str, config: StackConfig) -> nn.Module | None:
 
     Chapter: 12.
     """
-    schemes: dict[str, Callable[[], nn.Module]] = {
+    schemes: dict[str, Callable[[], Relative]] = {
         "shaw": lambda: ShawRelative(config.d_head, max_distance=MAX_DISTANCE),
         "transformer_xl": lambda: TransformerXLRelative(
             config.n_heads, config.d_head, config.d_model

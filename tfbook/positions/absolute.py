@@ -173,7 +173,7 @@ class LearnedFrequencies(nn.Module):
         >>> LearnedFrequencies(4)(torch.zeros(1, 3, 4), torch.arange(3)).shape
         torch.Size([1, 3, 4])
 
-    Source: Li et al. 2021, Learnable Fourier Features, section 3. Chapter: 11.
+    Source: Li et al. 2021, Learnable Fourier Features, section 3. Chapter: 12.
     """
 
     def __init__(self, d_model: int, *, base: float = 10_000.0) -> None:

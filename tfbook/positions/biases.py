@@ -35,7 +35,7 @@ def alibi_slopes(n_heads: int, *, dtype: torch.dtype | None = None) -> Float[Ten
         >>> alibi_slopes(3)  # those of two heads, then the first of four
         tensor([0.0625, 0.0039, 0.2500])
 
-    Source: Press et al. 2022, section 3; other counts: their published code. Chapter: 11.
+    Source: Press et al. 2022, section 3; other counts: their published code. Chapter: 12.
     """
     slopes = [2.0**-exponent for exponent in _alibi_exponents(n_heads)]
     return torch.tensor(slopes, dtype=dtype or torch.get_default_dtype())
@@ -61,7 +61,7 @@ class ALiBi(nn.Module):
         >>> ALiBi(1)(torch.tensor([2]), torch.arange(3)) * 2**8
         tensor([[[-2., -1.,  0.]]])
 
-    Source: Press et al. 2022, section 3. Chapter: 11.
+    Source: Press et al. 2022, section 3. Chapter: 12.
     """
 
     exponents: Tensor
@@ -125,7 +125,7 @@ def t5_buckets(
         >>> t5_buckets(offsets, bidirectional=True, n_buckets=32, max_distance=128)
         tensor([15, 10, 10,  8,  1,  0, 17])
 
-    Source: Raffel et al. 2020, section 2.1, and their published code. Chapter: 11.
+    Source: Raffel et al. 2020, section 2.1, and their published code. Chapter: 12.
     """
     borders = _borders(bidirectional, n_buckets, max_distance).to(offset.device)
     return _buckets(offset, borders, bidirectional)
@@ -153,7 +153,7 @@ class T5RelativeBias(nn.Module):
         >>> T5RelativeBias(3, bidirectional=True)(torch.arange(5), torch.arange(7)).shape
         torch.Size([3, 5, 7])
 
-    Source: Raffel et al. 2020, section 2.1. Chapter: 11.
+    Source: Raffel et al. 2020, section 2.1. Chapter: 12.
     """
 
     borders: Tensor
@@ -199,7 +199,7 @@ class Sandwich(nn.Module):
         >>> Sandwich(8, 2)(torch.tensor([0]), torch.tensor([0]))[:2].flatten()
         tensor([1.0000, 0.5000])
 
-    Source: Chi et al. 2023, appendix E. Chapter: 11.
+    Source: Chi et al. 2023, appendix E. Chapter: 12.
     """
 
     heads: Tensor

@@ -30,7 +30,7 @@ def relative_offsets(
         >>> relative_offsets(torch.tensor([2]), torch.arange(4))
         tensor([[-2, -1,  0,  1]])
 
-    Source: Shaw et al. 2018, section 3.2. Chapter: 11.
+    Source: Shaw et al. 2018, section 3.2. Chapter: 12.
     """
     require_position_pair(positions_q, positions_k)
     return positions_k[..., None, :] - positions_q[..., :, None]

@@ -38,8 +38,10 @@ class TransformerXLRelative(nn.Module):
         >>> TransformerXLRelative(3, 4, 12)(q, k, torch.arange(2, 7), torch.arange(7)).shape
         torch.Size([2, 3, 5, 7])
 
-    Source: Dai et al. 2019, section 3.3 and appendix B. Chapter: 11.
+    Source: Dai et al. 2019, section 3.3 and appendix B. Chapter: 12.
     """
+
+    adds_to_values = False
 
     def __init__(self, n_heads: int, d_head: int, d_model: int) -> None:
         super().__init__()
@@ -90,16 +92,19 @@ class TransformerXLRelative(nn.Module):
         r = self._offset_keys(lowest[:, None] + torch.arange(n_offsets, device=q.device))
         by_offset = einsum(q + self.v[:, None], r, "b h i d, b h o d -> b h i o")
         wide = torch.promote_types(by_offset.dtype, torch.float32)
-        total = _pick(by_offset, index).to(wide) + self._key_bias(k).to(wide)
-        return total / math.sqrt(q.shape[-1])
+        shifted = _count_up(positions_q) and _count_up(positions_k)
+        by_pair = _diagonals(by_offset, k.shape[2]) if shifted else _pick(by_offset, index)
+        # Each term is scaled where it is small, not all pairs at the end.
+        return by_pair.to(wide) + self._key_bias(k).to(wide) / math.sqrt(q.shape[-1])
 
     def _offset_keys(self, offsets: Tensor) -> Tensor:
-        """The projected codes of offsets: a key for each, ``(batch, heads, offsets, d_head)``."""
+        """A key for each offset, scaled as the scores are, ``(batch, heads, offsets, d_head)``."""
         dtype = self.w_r.weight.dtype
         # The paper counts from the query back to the key.
         codes = sinusoidal_codes(
             -offsets, self.w_r.in_features, dtype=torch.promote_types(dtype, torch.float32)
         )
+        codes = codes / math.sqrt(self.u.shape[1])
         return rearrange(self.w_r(codes.to(dtype)), "b o (h d) -> b h o d", h=self.u.shape[0])
 
     def _key_bias(self, k: Tensor) -> Tensor:
@@ -136,7 +141,7 @@ class ShawRelative(nn.Module):
         >>> ShawRelative(4, max_distance=8)(q, k, torch.arange(2, 7), torch.arange(7)).shape
         torch.Size([2, 3, 5, 7])
 
-    Source: Shaw et al. 2018, equations 3 and 4, sections 3.2 and 3.3. Chapter: 11.
+    Source: Shaw et al. 2018, equations 3 and 4, sections 3.2 and 3.3. Chapter: 12.
     """
 
     def __init__(self, d_head: int, *, max_distance: int, values: bool = True) -> None:
@@ -150,6 +155,11 @@ class ShawRelative(nn.Module):
         size = (2 * max_distance + 1, d_head)
         self.key_table = nn.Parameter(torch.randn(size) * 0.02)
         self.value_table = nn.Parameter(torch.randn(size) * 0.02) if values else None
+
+    @property
+    def adds_to_values(self) -> bool:
+        """Whether there are vectors for the values: :meth:`add_to_values` may be called."""
+        return self.value_table is not None
 
     def forward(
         self,
@@ -239,6 +249,22 @@ def _pick(by_offset: Tensor, index: Tensor) -> Tensor:
     """Give each pair the score of its offset, ``(batch, heads, n_q, n_k)``."""
     batch, heads = by_offset.shape[:2]
     return by_offset.gather(-1, index[:, None].expand(batch, heads, -1, -1))
+
+
+def _count_up(positions: Tensor) -> bool:
+    """Whether each position is the one before plus one, where asking is cheap."""
+    # The answer would break a compiled graph and wait for a GPU.
+    cheap = positions.device.type == "cpu" and not torch.compiler.is_compiling()
+    return cheap and bool((positions.diff() == 1).all())
+
+
+def _diagonals(by_offset: Tensor, n_k: int) -> Tensor:
+    """Do as :func:`_pick` where positions count up: a view whose rows are shifted one by one."""
+    # Pair (i, j) has the offset j - i, counted from that of pair (n_q - 1, 0).
+    *outer, row, column = by_offset.stride()
+    start = by_offset.storage_offset() + (by_offset.shape[2] - 1) * column
+    strides = (*outer, row - column, column)
+    return by_offset.as_strided((*by_offset.shape[:3], n_k), strides, start)
 
 
 def _require_fit(q: Tensor, k: Tensor, positions_q: Tensor, positions_k: Tensor) -> None:
