@@ -1,0 +1,161 @@
+"""The checkers of chapter 12 name the mistake that was made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from tfbook.book import exercises
+
+
+def rotate(x: Tensor, t: Tensor, *, power: float = -2.0, sign: float = 1.0) -> Tensor:
+    d = x.shape[1]
+    angle = t[:, None] * 10_000.0 ** (power * torch.arange(d // 2).double() / d)
+    z = torch.complex(*x.chunk(2, dim=1)) * torch.polar(torch.ones_like(angle), sign * angle)
+    return torch.cat([z.real, z.imag], dim=1)
+
+
+def neighbours(x: Tensor, t: Tensor) -> Tensor:
+    d = x.shape[1]
+    order = torch.arange(d).view(2, -1).T.flatten()  # 0, d/2, 1, …
+    return rotate(x[:, order.argsort()], t)[:, order]
+
+
+def one_angle(x: Tensor, t: Tensor) -> Tensor:
+    return rotate(x, t, power=0.0)
+
+
+def alibi(n: int, slope: float, *, hide: bool = True) -> Tensor:
+    place = torch.arange(float(n))
+    bias = -slope * (place[:, None] - place)
+    return bias.masked_fill(bias > 0, -math.inf) if hide else bias
+
+
+def later_is(n: int, slope: float, value: Tensor | float) -> Tensor:
+    bias = alibi(n, slope, hide=False)
+    return torch.where(bias > 0, torch.as_tensor(value), bias)
+
+
+def bucket(r: int, n: int, most: int, *, up: bool = False, cap: bool = True) -> int:
+    e = n // 2
+    if r < e:
+        return r
+    wide = (n - e) * math.log2(r / e) / math.log2(most / e)
+    b = e + (math.ceil(wide) if up else math.floor(wide))
+    return min(b, n - 1) if cap else b
+
+
+def without_e(r: int, n: int, most: int) -> int:
+    e = n // 2
+    return r if r < e else min(bucket(r, n, most, cap=False) - e, n - 1)
+
+
+def shaw(q: Tensor, k: Tensor, table: Tensor, *, sign: int = 1, content: bool = True) -> Tensor:
+    m = len(table) // 2
+    place = torch.arange(len(q))
+    rows = (sign * (place[None] - place[:, None])).clamp(-m, m) + m
+    bias = (q @ table.T).gather(1, rows)
+    return bias + q @ k.T if content else bias
+
+
+def wrapped(q: Tensor, k: Tensor, table: Tensor) -> Tensor:
+    place = torch.arange(len(q))
+    rows = (place[None] - place[:, None]) % len(table)
+    return q @ k.T + (q @ table.T).gather(1, rows)
+
+
+def unshifted(q: Tensor, k: Tensor, table: Tensor) -> Tensor:
+    m, place = len(table) // 2, torch.arange(len(q))
+    rows = (place[None] - place[:, None]).clamp(-m, m) % len(table)
+    return q @ k.T + (q @ table.T).gather(1, rows)
+
+
+def key_meets_table(q: Tensor, k: Tensor, table: Tensor) -> Tensor:
+    m, place = len(table) // 2, torch.arange(len(q))
+    rows = (place[None] - place[:, None]).clamp(-m, m) + m
+    return q @ k.T + (k @ table.T).gather(1, rows.T).T
+
+
+def kind(scores: Callable[[Tensor], Tensor]) -> str:
+    places = torch.arange(6)
+    first = scores(places)
+    if torch.allclose(first, scores(places.flip(0)), atol=1e-6) and torch.allclose(
+        first, scores(torch.tensor([3, 0, 5, 1, 4, 2])), atol=1e-6
+    ):
+        return "none"
+    return "relative" if torch.allclose(first, scores(places + 9), atol=1e-6) else "absolute"
+
+
+def shift_only(scores: Callable[[Tensor], Tensor]) -> str:
+    places = torch.arange(6)
+    return "none" if torch.allclose(scores(places), scores(places + 9)) else "absolute"
+
+
+def never_none(scores: Callable[[Tensor], Tensor]) -> str:
+    return "relative" if kind(scores) != "absolute" else "absolute"
+
+
+def no_shift(scores: Callable[[Tensor], Tensor]) -> str:
+    return "relative" if kind(scores) != "none" else "none"
+
+
+def no_relative(scores: Callable[[Tensor], Tensor]) -> str:
+    return "absolute" if kind(scores) != "none" else "none"
+
+
+RIGHT = {"12.1": rotate, "12.2": alibi, "12.3": bucket, "12.4": shaw, "12.5": kind}
+WRONG = [
+    ("12.1", lambda x, t: rotate(x, t).tolist(), "give a tensor"),
+    ("12.1", lambda x, t: rotate(x, t)[None], "the shape is"),
+    ("12.1", neighbours, "your pairs are neighbours"),
+    ("12.1", lambda x, t: rotate(x, t, sign=-1.0), "the wrong way"),
+    ("12.1", one_angle, "the same angle"),
+    ("12.1", lambda x, t: rotate(x, torch.arange(len(x))), "positions are given"),
+    ("12.1", lambda x, t: rotate(x, t, power=-1.0), "lacks the 2"),
+    ("12.1", lambda x, t: rotate(x, t, power=2.0), "is negative"),
+    ("12.1", lambda x, t: x, "as it was"),
+    ("12.2", lambda n, m: alibi(n, m)[0], "the shape is"),
+    ("12.2", lambda n, m: torch.where(alibi(n, m) > -9, -alibi(n, m), -math.inf), "raised"),
+    ("12.2", lambda n, m: alibi(n, m).T, "transpose"),
+    ("12.2", lambda n, m: alibi(n, m, hide=False), "not hidden"),
+    ("12.2", lambda n, m: -alibi(n, m, hide=False).abs(), "symmetric"),
+    ("12.2", lambda n, m: later_is(n, m, 0.0), "get 0"),
+    ("12.2", lambda n, m: alibi(n, 1 / m), "divide"),
+    ("12.2", lambda n, m: alibi(n, m) - m, "to itself is 0"),
+    ("12.3", lambda r, n, most: float(bucket(r, n, most)), "an int"),
+    ("12.3", lambda r, n, most: bucket(r, n, most, cap=False), "a last bucket"),
+    ("12.3", lambda r, n, most: min(r, n - 1), "half of the buckets"),
+    ("12.3", lambda r, n, most: bucket(r, n, most, up=True), "round down"),
+    ("12.3", without_e, "add e"),
+    ("12.3", lambda r, n, most: 0, "distance 1 is in bucket 1, yours says 0"),
+    ("12.4", lambda q, k, a: shaw(q, k, a)[0], "the shape is"),
+    ("12.4", lambda q, k, a: shaw(q, k, a, sign=-1), "the other sign"),
+    ("12.4", lambda q, k, a: shaw(q, k, a, content=False), "the keys are missing"),
+    ("12.4", lambda q, k, a: q @ k.T, "offsets are missing"),
+    ("12.4", wrapped, "wrap around"),
+    ("12.4", unshifted, "add m"),
+    ("12.4", lambda q, k, a: shaw(q, k, a) / math.sqrt(q.shape[1]), "the root"),
+    ("12.4", key_meets_table, "the key meets the table"),
+    ("12.5", lambda scores: True, "give 'none'"),
+    ("12.5", never_none, "in another order"),
+    ("12.5", shift_only, "you say none"),
+    ("12.5", no_shift, "shift all positions"),
+    ("12.5", no_relative, "by one number"),
+]
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_a_right_answer_passes(exercise: str) -> None:
+    assert exercises.check(exercise, RIGHT[exercise]) is True
+
+
+@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
+def test_a_wrong_answer_is_diagnosed(
+    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exercises.check(exercise, fn) is False
+    assert diagnosis in capsys.readouterr().out
