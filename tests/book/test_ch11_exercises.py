@@ -43,6 +43,11 @@ def halves(k: int, d: int) -> Tensor:
     return shift(k, d)[order][:, order]
 
 
+def cosine_first(k: int, d: int) -> Tensor:
+    swap = torch.arange(d).view(-1, 2).flip(1).flatten()
+    return shift(k, d)[swap][:, swap]
+
+
 def symmetry(f: Callable, x: Tensor, order: Tensor) -> str:
     y, z = f(x), f(x[order])
     if y.shape == z.shape and torch.allclose(y, z):
@@ -92,9 +97,12 @@ WRONG = [
     ("11.2", lambda j, d: 2 * math.pi * 10_000 ** (j / d), "share a wavelength"),
     ("11.2", lambda j, d: 2 * math.pi * 10_000 ** (2 * j / d), "counts pairs"),
     ("11.2", lambda j, d: wavelength(d - 1 - j, d), "reversed"),
+    ("11.2", lambda j, d: 4 * math.pi**2 / wavelength(j, d), "slow columns have long waves"),
+    ("11.2", lambda j, d: 1.0, "expected 628.3185307179587"),
     ("11.3", lambda k, d: shift(k, d)[:2, :2], "the shape is"),
     ("11.3", lambda k, d: shift(k, d).float(), "float64"),
-    ("11.3", lambda k, d: shift(k, d).T, "backwards"),
+    ("11.3", lambda k, d: shift(k, d).T, "this is the transpose: it shifts backwards"),
+    ("11.3", cosine_first, "for a code with the cosine first"),
     ("11.3", lambda k, d: shift(1, d), "by one token"),
     ("11.3", lambda k, d: shift(k, d, one_angle=True), "the same angle"),
     ("11.3", halves, "all sines first"),
@@ -111,7 +119,9 @@ WRONG = [
     ("11.5", lambda real: real.long().cumsum(1), "count from 0"),
     ("11.5", lambda real: real.long().cumsum(1) - 1, "negative"),
     ("11.5", lambda real: (~real).long().cumsum(1), "True alone"),
-    ("11.5", lambda real: (real.long().cumsum(0) - 1).clamp(min=0), "along the sequence"),
+    ("11.5", lambda real: (real.long().cumsum(0) - 1).clamp(min=0), "down the batch: use dim=1"),
+    ("11.5", lambda real: real.long().cumsum(0), "down the batch: use dim=1"),
+    ("11.5", lambda real: 7 * real.long(), "expected [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4]"),
 ]
 
 

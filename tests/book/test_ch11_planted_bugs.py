@@ -20,12 +20,15 @@ from tfbook.book import ClaimError
 
 NOTEBOOK = "11-absolute-positions.ipynb"
 SETUP = ("setup(seed=0)", "def plain_code(")
-SYMMETRY = ("setup(seed=0)", "n, d_model = 11, 40", '"c046"')
+SYMMETRY = ("setup(seed=0)", "n, d_model = 11, 40", "above = MultiHead", '"c046"')
 SPEED = (*SETUP, "width, span = 512", '"c290"')
 SHIFT = (*SETUP, "def rotation(", '"c291"')
 DISTINCT = (*SETUP, "def smallest_distance(", '"c292"')
-COUNTING = ("setup(seed=0)", '"c046"', "n, d_model = 11, 40", '"b041"')
-AXIS = ("setup(seed=0)", '"c046"', "n, d_model = 11, 40", "def wrong_axis(", '"b043"')
+COUNTING = (*SYMMETRY, '"b041"')
+AXIS = (*SYMMETRY, "def wrong_axis(", '"b043"')
+COUNTED = (*SETUP, "def dimension_code(", '"c149"')
+NEAR = (*SETUP, "far = 1000", '"c151"')
+GRADIENTS = (*SYMMETRY, "def random_encoder(", "added = {", '"c293"')
 
 
 def sources(*markers: str) -> dict[str, str]:
@@ -38,7 +41,7 @@ def sources(*markers: str) -> dict[str, str]:
 
 
 def test_the_claims_hold_as_they_stand() -> None:
-    for cells in (SYMMETRY, SPEED, SHIFT, DISTINCT, COUNTING, AXIS):
+    for cells in (SPEED, SHIFT, DISTINCT, COUNTING, AXIS, COUNTED, NEAR, GRADIENTS):
         run_cells(NOTEBOOK, *cells)
 
 
@@ -100,6 +103,8 @@ def all_sines_first(n: int, d_model: int, *, dtype: torch.dtype | None = None, *
         (by_column, SHIFT, "c291"),
         (all_sines_first, SHIFT, "c291"),
         (by_column, DISTINCT, "c292"),
+        (by_column, COUNTED, "c149"),
+        (by_column, NEAR, "c151"),
     ],
 )
 def test_a_wrong_table_fails(
@@ -120,3 +125,28 @@ def test_positions_along_the_batch_fail_b043() -> None:
     exec(planted, namespace)
     with pytest.raises(ClaimError, match="b043"):
         exec(source['"b043"'], namespace)
+
+
+def test_a_path_that_is_cut_fails_c293(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = tfbook.positions.SinusoidalPositions.forward
+
+    def detached(self: Any, x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return forward(self, x.detach(), positions)
+
+    monkeypatch.setattr(tfbook.positions.SinusoidalPositions, "forward", detached)
+    with pytest.raises(ClaimError, match="c293"):
+        run_cells(NOTEBOOK, *GRADIENTS)
+
+
+def test_a_judge_whose_mask_is_ignored_fails_c148() -> None:
+    namespace = run_cells(NOTEBOOK, "setup(seed=0)", "LETTERS = 8", "class Judge(", "def train(")
+    source = sources("class Judge(", "plans = {", '"c148"')
+    planted = source["class Judge("].replace("if self.causal", "if False")
+    assert planted != source["class Judge("]
+    exec(planted, namespace)
+    others = ('"sinusoidal":', '"learned":', '"concatenated":')
+    lines = source["plans = {"].splitlines()
+    exec("\n".join(line for line in lines if not line.strip().startswith(others)), namespace)
+    assert set(namespace["judges"]) == {"no positions", "no positions, causal"}
+    with pytest.raises(ClaimError, match="c148"):
+        exec(source['"c148"'], namespace)

@@ -62,8 +62,11 @@ def check_wavelength(fn: Callable[..., Any]) -> None:
             "the order is reversed: the first columns are the fast ones": 2
             * math.pi
             * 10_000 ** (2 * (d // 2 - 1 - j // 2) / d),
+            "the sign of the exponent is inverted: slow columns have long waves": 2
+            * math.pi
+            / period,
         }
-        _compare(torch.tensor(float(given)).double(), 2 * math.pi * period, mistakes)
+        _compare(torch.tensor(float(given), dtype=torch.float64), 2 * math.pi * period, mistakes)
 
 
 def check_shift(fn: Callable[..., Any]) -> None:
@@ -75,18 +78,15 @@ def check_shift(fn: Callable[..., Any]) -> None:
     right = _rotation(k, d)
     mirrored = right.clone()
     mirrored[1::2, 0::2], mirrored[0::2, 1::2] = right[0::2, 1::2], right[0::2, 1::2]
-    swap = torch.arange(d).view(-1, 2).flip(1).flatten()
     mistakes = {
-        "it shifts backwards, or multiplies from the right: transpose it": right.T,
+        "this is the transpose: it shifts backwards, multiplies from the right, or is for a code "
+        "with the cosine first": right.T,
         "that shifts by one token: multiply the angles by k": _rotation(1, d),
         "all blocks turn by the same angle: pair i turns by ω_i·k": torch.block_diag(
             *[_block(float(k))] * (d // 2)
         ),
         "the blocks are for all sines first: here sine and cosine alternate": _halves(right),
         "one of the two sines needs a minus sign, or it is no rotation": mirrored,
-        "sine and cosine are exchanged: the first column of a pair is the sine": right[swap][
-            :, swap
-        ].T,
     }
     _compare(given, right, mistakes)
     if not torch.allclose(_as_tensor(fn(0, d), (d, d)), torch.eye(d).double()):
@@ -143,9 +143,10 @@ def check_left_padded_positions(fn: Callable[..., Any]) -> None:
         "positions count from 0: the first token of a row gets 0": count,
         "padding has negative positions: give it 0": count - 1,
         "the count includes padding: sum over True alone": (~real).long().cumsum(dim=1),
-        "it counts down the batch: sum along the sequence, dim=1": (
-            real.long().cumsum(dim=0) - 1
-        ).clamp(min=0),
+        "that counts down the batch: use dim=1": (real.long().cumsum(dim=0) - 1).clamp(min=0),
+        "that counts down the batch: use dim=1 (and positions count from 0)": real.long().cumsum(
+            dim=0
+        ),
     }
     _compare(given, right, mistakes)
 
@@ -181,13 +182,16 @@ def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def _compare(given: Tensor, right: Any, mistakes: dict[str, Any]) -> None:
-    expected = torch.as_tensor(right).double()
+    whole = isinstance(right, Tensor) and not right.is_floating_point()
+    # From a list of Python's floats, PyTorch would make float32 first.
+    expected = torch.as_tensor(right, dtype=torch.float64)
     if torch.allclose(given.double(), expected, atol=1e-5):
         return
     for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given.double(), torch.as_tensor(wrong).double(), atol=1e-5):
+        if torch.allclose(given.double(), torch.as_tensor(wrong, dtype=torch.float64), atol=1e-5):
             raise Wrong(diagnosis)
-    raise Wrong(f"got {given.tolist()}, expected {expected.tolist()}")
+    shown = expected.long() if whole else expected
+    raise Wrong(f"got {given.tolist()}, expected {shown.tolist()}")
 
 
 CHECKERS = {
