@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from measuring import flops, parameters, saved_bytes
 from torch import Tensor, nn
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 from tfbook.attention import MultiHeadAttention
 from tfbook.evaluation import (
@@ -45,11 +46,20 @@ def tokens(n: int = N, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def matches(
-    cost: Cost, module: nn.Module, run: Callable[[], Tensor], *, fused: bool = True
+    cost: Cost,
+    module: nn.Module,
+    run: Callable[[], Tensor],
+    *,
+    fused: bool = True,
+    recomputed: int = 0,
 ) -> None:
-    """Parameters, operations and saved bytes are those of the module, to the last one."""
+    """Parameters, operations and saved bytes are those of the module, to the last one.
+
+    Args:
+        recomputed: operations of the fused kernel's backward pass alone, which are not counted.
+    """
     assert cost.parameters == parameters(module)
-    assert (cost.flops, cost.training_flops) == flops(run)
+    assert (cost.flops, cost.training_flops - recomputed) == flops(run)
     assert cost.saved_bytes == saved_bytes(run, module, fused=fused)
 
 
@@ -66,7 +76,8 @@ def test_self_attention(
         work(fused=fused, dtype=dtype), d_model=D, n_heads=HEADS, causal=causal, bias=bias,
         **options,
     )  # fmt: skip
-    matches(cost, layer, lambda: layer(x, causal=causal), fused=fused)
+    scores = 2 * BATCH * HEADS * layer.d_head * N * N
+    matches(cost, layer, lambda: layer(x, causal=causal), fused=fused, recomputed=fused * scores)
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -77,7 +88,39 @@ def test_cross_attention(n_kv_heads: int, fused: bool) -> None:
     cost = attention_cost(
         work(n_context=N_CONTEXT, fused=fused), d_model=D, n_heads=HEADS, n_kv_heads=n_kv_heads
     )
-    matches(cost, layer, lambda: layer(x, context), fused=fused)
+    scores = 2 * BATCH * D * N * N_CONTEXT
+    matches(cost, layer, lambda: layer(x, context), fused=fused, recomputed=fused * scores)
+
+
+@pytest.mark.parametrize("n_kv_heads", [6, 2, 1])
+def test_the_backward_pass_of_a_fused_kernel_as_pytorch_counts_it(n_kv_heads: int) -> None:
+    """Its own count, of a GPU's kernel: five products, for the scores are computed again."""
+    query, key = (BATCH, HEADS, N, 5), (BATCH, n_kv_heads, N_CONTEXT, 5)
+    forward = sdpa_flop_count(query, key, key)
+    backward = sdpa_backward_flop_count(query, query, key, key)
+    sizes = dict(d_model=D, n_heads=HEADS, n_kv_heads=n_kv_heads)
+    cost = attention_cost(work(n_context=N_CONTEXT), **sizes)
+    projections = cost.flops - forward
+    assert cost.training_flops == 3 * projections + forward + backward
+    unfused = attention_cost(work(n_context=N_CONTEXT, fused=False), **sizes)
+    assert unfused.training_flops == 3 * unfused.flops
+    assert cost.training_flops - unfused.training_flops == forward // 2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("n_kv_heads", [6, 2, 1])
+def test_attention_in_half_precision_keeps_more_than_half(
+    n_kv_heads: int, fused: bool, dtype: torch.dtype
+) -> None:
+    sizes = dict(n_kv_heads=n_kv_heads)
+    layer, x = MultiHeadAttention(D, HEADS, **sizes).to(dtype), tokens(dtype=dtype)
+    context = tokens(N_CONTEXT, dtype=dtype)
+    for n_context, given in ((None, (x,)), (N_CONTEXT, (x, context))):
+        at = work(fused=fused, dtype=dtype, n_context=n_context)
+        cost = attention_cost(at, d_model=D, n_heads=HEADS, **sizes)
+        kept = saved_bytes(lambda given=given: layer(*given), layer, fused=fused)
+        assert cost.saved_bytes == kept
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -178,6 +221,7 @@ def convolutions(
 STACKS = [
     (3, (1,), False), (5, (1, 1, 1), False), (3, (1, 2, 4), False), (3, (1, 3, 9, 27), False),
     (2, (1, 2, 4, 8), True), (3, (1, 3, 9), True), (1, (1,), True), (4, (2, 1, 3), True),
+    (2, (4, 4, 1, 2), True), (3, (9, 3, 1, 1), True), (3, (2, 4, 8), True),
 ]  # fmt: skip
 
 
@@ -228,11 +272,20 @@ def test_steps_and_paths_by_hand() -> None:
     assert norm_cost(at, d_model=8).sequential_steps == 0
 
 
+def test_path_lengths_of_long_sequences_are_computed_without_the_sequence() -> None:
+    n = 2**40
+    for dilations, layers in ([2**i for i in range(41)], 40), ((1, 1), None):
+        sizes = dict(kernel=2, dilations=dilations, causal=True)
+        assert convolution_cost(Workload(n=n), d_model=8, **sizes).path_length == layers
+    assert convolution_cost(Workload(n=n), d_model=8, kernel=3).path_length is None
+
+
 def test_base_attention_at_512_tokens_by_hand() -> None:
     # Four projections of 512 x 512 and two products of 512 x 512 x 512: six times 2^27.
     cost = attention_cost(Workload(n=512), d_model=512, n_heads=8)
     assert cost.multiply_adds == 6 * 2**27
-    assert cost.training_multiply_adds == 18 * 2**27
+    # The fused kernel's backward pass computes the scores once more.
+    assert cost.training_multiply_adds == 19 * 2**27
 
 
 def test_the_cache_of_attention() -> None:

@@ -96,6 +96,7 @@ SMALL = {
     "language": language(),
     "language, post-norm": language("sinusoidal", placement="post", activation="relu"),
     "language, grouped": language(n_kv_heads=3, dropout_p=0.0),
+    "language, gated": language(feed_forward="gated", activation="silu"),
     "language, multi-query": language("none", n_kv_heads=1, norm="rms_norm", bias=False),
     "text": text(),
     "text, pre-norm": text(**PRE),
@@ -136,7 +137,7 @@ def built(config: Config, device: str | None = None) -> tuple[nn.Module, Callabl
 def test_small_models(name: str) -> None:
     config = SMALL[name]
     model, run = built(config)
-    cost = costed(config, WORK)
+    cost = costed(config, replace(WORK, fused=False))
     assert cost.parameters == parameters(model)
     assert (cost.flops, cost.training_flops) == flops(run)
     for fused in (True, False):
@@ -235,8 +236,9 @@ def test_a_block_of_llama(fused: bool) -> None:
         return block(x, causal=True)
 
     cost = llama(replace(WORK, fused=fused), d_model=30, d_ff=41, n_heads=6)
+    scores = 2 * BATCH * N * N * 30  # computed again by the fused kernel's backward pass
     assert cost.parameters == parameters(block)
-    assert (cost.flops, cost.training_flops) == flops(run)
+    assert (cost.flops, cost.training_flops - fused * scores) == flops(run)
     assert cost.saved_bytes == saved_bytes(run, block, fused=fused)
 
 
@@ -279,6 +281,14 @@ def test_fused_attention_saves_no_square_of_the_length() -> None:
         (lambda: encoder_decoder_cost(WORK, translation()), "work.n_context=None must be"),
         (lambda: encoder_decoder_cost(replace(WORK, n_context=20), translation()),
          "work.n_context=20 is beyond the model's max_length=19"),
+        (lambda: stack_cost(WORK, stack(placement="parallel"), causal=True),
+         "placement='parallel' is not counted"),
+        (lambda: stack_cost(WORK, stack(feed_forward="low_rank"), causal=True),
+         "feed_forward='low_rank' is not counted"),
+        (lambda: stack_cost(WORK, stack(feed_forward_chunk=2), causal=True),
+         "feed_forward_chunk=2 is not counted"),
+        (lambda: stack_cost(WORK, stack(share_feed_forward=True), causal=True),
+         "share_feed_forward=True is not counted"),
     ],
 )  # fmt: skip
 def test_bad_input(call: Callable[[], object], message: str) -> None:

@@ -110,17 +110,22 @@ def check_decoder_work(fn: Callable[..., Any]) -> None:
         own, cross = m * m * d, m * n * d
         right = n_layers * (2 * own + 2 * cross + 14 * m * d * d + 2 * n * d * d)
         mistakes = {
-            "the projections of the memory are missing: each layer makes keys and values of its n"
-            " tokens": right - n_layers * 2 * n * d * d,
-            "every layer projects the memory with matrices of its own": right
+            "the projections of the encoder's output are missing: each layer makes keys and values"
+            " of its n tokens": right - n_layers * 2 * n * d * d,
+            "every layer projects the encoder's output with matrices of its own": right
             - (n_layers - 1) * 2 * n * d * d,
-            "keys and values of cross-attention come from the n tokens of the memory, not from the"
-            " m of the target": n_layers * (2 * own + 2 * cross + 16 * m * d * d),
+            "keys and values of cross-attention come from the n tokens of the encoder's output, not"
+            " from the m of the target": n_layers * (2 * own + 2 * cross + 16 * m * d * d),
             "that is an encoder block: cross-attention is missing": n_layers
             * (2 * own + 12 * m * d * d),
             "the feed-forward layer has two maps, up and down": right - n_layers * 4 * m * d * d,
             "the feed-forward layer is missing": right - n_layers * 8 * m * d * d,
             "that counts FLOPs: a multiply-add is two": 2 * right,
+            "cross-attention also projects the m target tokens: queries and output": right
+            - n_layers * 2 * m * d * d,
+            "cross-attention has scores and mixing too: 2mnd": right - n_layers * cross,
+            "in cross-attention m queries meet n keys: mn, not n²": right
+            + n_layers * 2 * (n * n * d - cross),
             "scores and mixing are two products each": right - n_layers * (own + cross),
             "the layers are missing: there are n_layers of them": right // n_layers,
         }

@@ -76,8 +76,9 @@ def attention_cost(
             cross-attention holds the projected context.
 
     Returns:
-        The cost. Unfused, autograd keeps the ``n_q × n_k`` weights of every head; fused, one
-        number a query.
+        The cost. Unfused, autograd keeps the ``n_q × n_k`` weights of every head, in half
+        precision too in float32, with copies of queries, keys and values; fused, one number a
+        query and head, and the backward pass computes the scores again.
 
     Raises:
         ValueError: widths or head counts that do not divide.
@@ -101,8 +102,10 @@ def attention_cost(
     inputs = work.n if work.n_context is None else work.n + n_k
     kept = _kept_inside_attention(work, n_heads=n_heads, kv_heads=kv_heads, d_head=d_head)
     cached = causal or work.n_context is not None
+    product = work.batch * work.n * n_k * wide
     return _of_products(
-        projections + 2 * work.batch * work.n * n_k * wide,
+        projections + 2 * product,
+        recomputed=work.fused * product,
         parameters=2 * d_model * (wide + narrow) + bias * (wide + 2 * narrow + d_model),
         saved_bytes=work.batch * inputs * d_model * work.element_size + kept,
         cache_bytes=cached * 2 * work.batch * n_k * narrow * work.element_size,
@@ -117,10 +120,12 @@ def _kept_inside_attention(work: Workload, *, n_heads: int, kv_heads: int, d_hea
     # Shared keys and values are copied for every head, only a single one is not: the fused
     # kernel reads it again and again.
     copies = 1 if work.fused and kv_heads == 1 else n_heads
-    vectors = work.batch * d_head * (2 * n_heads * work.n + 2 * copies * n_k)
+    output = work.batch * n_heads * d_head * work.n
+    operands = output + 2 * work.batch * copies * d_head * n_k
     rows = work.batch * n_heads * work.n
-    softmax = rows * work.statistic_size if work.fused else rows * n_k * work.element_size
-    return vectors * work.element_size + softmax
+    softmax = rows * (1 if work.fused else n_k)
+    operand_size = work.element_size if work.fused else work.statistic_size
+    return output * work.element_size + operands * operand_size + softmax * work.statistic_size
 
 
 def feed_forward_cost(
@@ -237,6 +242,7 @@ def embedding_cost(
     )
 
 
-def _of_products(multiply_adds: int, **rest: int) -> Cost:
+def _of_products(multiply_adds: int, recomputed: int = 0, **rest: int) -> Cost:
     """A cost whose backward pass has two products of the size of each forward product."""
-    return Cost(multiply_adds=multiply_adds, training_multiply_adds=3 * multiply_adds, **rest)
+    training = 3 * multiply_adds + recomputed
+    return Cost(multiply_adds=multiply_adds, training_multiply_adds=training, **rest)

@@ -32,6 +32,11 @@ def stack_cost(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
     Returns:
         The cost, in training: a dropout keeps its noise.
 
+    Raises:
+        ValueError: a choice that is not counted: norms placed otherwise than ``pre`` or
+            ``post``, a low-rank, chunked or shared feed-forward layer, or a norm or activation
+            that the layers' costs do not know.
+
     Example:
         >>> config = StackConfig(d_model=512, n_heads=8, d_ff=2048, n_layers=6)
         >>> stack_cost(Workload(n=100), config, causal=False).parameters
@@ -39,6 +44,7 @@ def stack_cost(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
 
     Source: Vaswani et al. 2017, section 3.1. Chapter: 16.
     """
+    _require_counted(config)
     itself = replace(work, n_context=None)
     block = _residual(itself, config, _attention(itself, config, causal=causal))
     if work.n_context is not None:
@@ -48,6 +54,7 @@ def stack_cost(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
         d_model=config.d_model,
         d_ff=config.d_ff,
         activation=config.activation,
+        gated=config.feed_forward == "gated",
         bias=config.bias,
     )
     stack = config.n_layers * (block + _residual(work, config, feed_forward))
@@ -201,6 +208,21 @@ def _embedding(
 
 def _head(work: Workload, vocab_size: int, stack: StackConfig, *, tied: bool) -> Cost:
     return linear_cost(work, d_in=stack.d_model, d_out=vocab_size, bias=False, tied=tied)
+
+
+def _require_counted(config: StackConfig) -> None:
+    counted = {
+        "placement": config.placement in ("pre", "post"),
+        "feed_forward": config.feed_forward in ("plain", "gated"),
+        "feed_forward_chunk": config.feed_forward_chunk is None,
+        "share_feed_forward": not config.share_feed_forward,
+    }
+    for name, known in counted.items():
+        require(
+            known,
+            f"{name}={getattr(config, name)!r} is not counted for a whole stack; add up the costs "
+            "of its layers",
+        )
 
 
 def _require_no_context(work: Workload) -> None:

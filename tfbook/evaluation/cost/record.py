@@ -21,7 +21,8 @@ class Workload:
         n_context: tokens of the context that cross-attention reads; None where there is none.
         dtype: of parameters and activations.
         fused: whether attention runs in PyTorch's fused kernel or, step by step, in
-            ``SDPBackend.MATH``; only the bytes that autograd saves differ.
+            ``SDPBackend.MATH``. Fused, autograd saves fewer bytes, and the backward pass
+            multiplies queries and keys once more.
 
     Raises:
         ValueError: a size below one, or a dtype that is not floating point.
@@ -81,14 +82,15 @@ class Cost:
         training_multiply_adds: of a forward and a backward pass, whose input needs a gradient.
         saved_bytes: of the tensors that autograd keeps from the forward to the backward pass
             on a CPU, inputs included, each once, without parameters. Exact in float32 and
-            float64. In half precision unfused attention and RMS norms keep more, in float32;
-            a GPU keeps one byte of a dropout's feature where the CPU keeps a number.
+            float64. In half precision RMS norms keep more, in float32; a GPU keeps one byte
+            of a dropout's feature where the CPU keeps a number.
         cache_bytes: what decoding carries from one token to the next.
         sequential_steps: the longest chain of operations that wait for each other, where
             an operation is an attention, a feed-forward, linear or convolutional layer, or one
             step of a recurrent one. Norms, residuals and look-ups are not counted.
         path_length: operations between the two positions that are farthest apart, along the
-            shortest path; None where no path joins them. In a sum the shortest part counts.
+            shortest path. In a sum it is that of the part with the shortest; None where no
+            single part joins them. (Give the dilations of a stack of convolutions in one call.)
 
     Example:
         >>> layer = Cost(parameters=6, multiply_adds=30, sequential_steps=1)

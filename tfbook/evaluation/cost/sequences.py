@@ -153,20 +153,47 @@ def convolution_cost(
 
 
 def _layers_to_join_all(n: int, kernel: int, dilations: Sequence[int], causal: bool) -> int | None:
-    """Count the layers until every position depends on all (if causal, all earlier) inputs.
+    """Count the layers until every position depends on all (if causal, all earlier) inputs."""
+    reach = sum(dilations) * (kernel - 1 if causal else kernel // 2)
+    if reach < n - 1:
+        return None
+    join = _causal_layers if causal else _two_sided_layers
+    return join(n, kernel, dilations)
 
-    Bit ``j`` of ``seen[i]`` says that position ``i`` depends on input ``j``. Padding passes
-    nothing on, so near the ends a path may not leave the sequence and come back.
+
+def _causal_layers(n: int, kernel: int, dilations: Sequence[int]) -> int | None:
+    """Count layers until every distance below ``n`` is a sum of offsets, one from each layer.
+
+    From the smallest dilation to the largest: one that is more than a step beyond the sums so
+    far leaves out the next distance.
     """
-    first = 1 - kernel if causal else -(kernel // 2)
-    everything = [2 ** (i + 1) - 1 if causal else 2**n - 1 for i in range(n)]
+    reach = 0
+    for layer, newest in enumerate(dilations, start=1):
+        reach += (kernel - 1) * newest
+        if reach < n - 1:
+            continue
+        covered = 0
+        for dilation in sorted(dilations[:layer]):
+            if dilation > covered + 1:
+                break
+            covered += (kernel - 1) * dilation
+        if covered >= n - 1:
+            return layer
+    return None
+
+
+def _two_sided_layers(n: int, kernel: int, dilations: Sequence[int]) -> int | None:
+    """Count layers until position ``i`` has seen input ``j``, bit ``j`` of ``seen[i]``, for all.
+
+    Padding passes nothing on, so near the ends a path may not leave the sequence and come back.
+    """
+    side, everything = kernel // 2, 2**n - 1
     seen = [1 << i for i in range(n)]
     for layer, dilation in enumerate(dilations, start=1):
-        below = seen
-        seen = [0] * n
-        for offset in range(first * dilation, (first + kernel) * dilation, dilation):
+        below, seen = seen, [0] * n
+        for offset in range(-side * dilation, (side + 1) * dilation, dilation):
             for i in range(max(0, -offset), min(n, n - offset)):
                 seen[i] |= below[i + offset]
-        if seen == everything:
+        if all(bits == everything for bits in seen):
             return layer
     return None
