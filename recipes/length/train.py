@@ -4,8 +4,10 @@
 
 Trains the same character model on the King James Bible with each scheme, three seeds, on windows
 of 128 characters, and measures it on windows of 128 to 2048. The rotary model is measured again
-with linear, dynamic and YaRN scaling put in after training. Losses go to
-``tfbook/book/logs/length.json``. A run that is interrupted goes on at the next model.
+with linear, dynamic and YaRN scaling put in after training. ``t5_faster`` is T5's bias with a
+table that learns 30 times as fast: at the rate of the other weights 800 steps could not move its
+numbers far. Losses go to ``tfbook/book/logs/length.json``. A run that is interrupted goes on at
+the next model.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from tfbook.evaluation import loss_by_position
@@ -31,6 +33,23 @@ sys.path.insert(0, str(HERE.parent))
 
 import king_james  # noqa: E402
 
+FASTER = "_faster"
+
+
+class Faster(nn.Module):
+    """A bias whose table is kept divided by ``rate``: each step of Adam moves it that much more."""
+
+    def __init__(self, bias: nn.Module, rate: float) -> None:
+        super().__init__()
+        self.bias, self.rate = bias, rate
+        with torch.no_grad():
+            for table in bias.parameters():
+                table.div_(rate)
+
+    def forward(self, positions_q: Tensor, positions_k: Tensor) -> Tensor:
+        """Give the bias of queries and keys at these positions."""
+        return self.rate * self.bias(positions_q, positions_k)
+
 
 def train_one(settings: dict[str, Any], positions: str, seed: int) -> dict[str, Any]:
     """Train one model and measure it at every length."""
@@ -38,13 +57,15 @@ def train_one(settings: dict[str, Any], positions: str, seed: int) -> dict[str, 
         king_james.config(
             settings,
             max_length=max(settings["lengths"]),
-            positions=positions,
+            positions=positions.removesuffix(FASTER),
             scaled_embeddings=settings["scaled_embeddings"],
             # A table beside the embeddings leaves them narrower than the output layer.
             tie_output=positions != "concatenated",
         ),
         seed,
     )
+    if positions.endswith(FASTER):
+        model.decoder.position_bias = Faster(model.decoder.position_bias, settings["bias_rate"])
     began = time.process_time()
     history = king_james.train(
         model,
