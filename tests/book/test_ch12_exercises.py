@@ -25,6 +25,22 @@ def neighbours(x: Tensor, t: Tensor) -> Tensor:
     return rotate(x[:, order.argsort()], t)[:, order]
 
 
+def halves(x: Tensor, t: Tensor, *, first: float = 1.0, second: float = 1.0) -> list[Tensor]:
+    """The two halves, with the sign of one sine changed."""
+    d = x.shape[1]
+    angle = t[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2).double() / d)
+    a, b = x.chunk(2, dim=1)
+    c, s = angle.cos(), angle.sin()
+    return [a * c - first * b * s, second * a * s + b * c]
+
+
+def overwritten(x: Tensor, t: Tensor) -> Tensor:
+    first, second = halves(x, t)
+    d = x.shape[1]
+    s = (t[:, None] * 10_000.0 ** (-2 * torch.arange(d // 2).double() / d)).sin()
+    return torch.cat([first, second + (first - x[:, : d // 2]) * s], dim=1)
+
+
 def one_angle(x: Tensor, t: Tensor) -> Tensor:
     return rotate(x, t, power=0.0)
 
@@ -40,18 +56,29 @@ def later_is(n: int, slope: float, value: Tensor | float) -> Tensor:
     return torch.where(bias > 0, torch.as_tensor(value), bias)
 
 
-def bucket(r: int, n: int, most: int, *, up: bool = False, cap: bool = True) -> int:
+def bucket(
+    r: int, n: int, most: int, *, by: Callable[[float], int] = math.floor, cap: bool = True
+) -> int:
     e = n // 2
     if r < e:
         return r
-    wide = (n - e) * math.log2(r / e) / math.log2(most / e)
-    b = e + (math.ceil(wide) if up else math.floor(wide))
+    b = e + by((n - e) * math.log2(r / e) / math.log2(most / e))
     return min(b, n - 1) if cap else b
 
 
 def without_e(r: int, n: int, most: int) -> int:
     e = n // 2
     return r if r < e else min(bucket(r, n, most, cap=False) - e, n - 1)
+
+
+def other_logarithms(r: int, n: int, most: int) -> int:
+    e = n // 2
+    return r if r < e else min(n - 1, e + math.floor((n - e) * math.log(r) / math.log(most)))
+
+
+def products_with_infinity(n: int, slope: float) -> Tensor:
+    """-inf times zero, as with a mask that is multiplied."""
+    return alibi(n, slope) + torch.ones(n, n).triu(1) * -math.inf
 
 
 def shaw(q: Tensor, k: Tensor, table: Tensor, *, sign: int = 1, content: bool = True) -> Tensor:
@@ -99,6 +126,11 @@ def never_none(scores: Callable[[Tensor], Tensor]) -> str:
     return "relative" if kind(scores) != "absolute" else "absolute"
 
 
+def reversal_only(scores: Callable[[Tensor], Tensor]) -> str:
+    places = torch.arange(6)
+    return "none" if torch.allclose(scores(places), scores(places.flip(0))) else kind(scores)
+
+
 def no_shift(scores: Callable[[Tensor], Tensor]) -> str:
     return "relative" if kind(scores) != "none" else "none"
 
@@ -112,7 +144,12 @@ WRONG = [
     ("12.1", lambda x, t: rotate(x, t).tolist(), "give a tensor"),
     ("12.1", lambda x, t: rotate(x, t)[None], "the shape is"),
     ("12.1", neighbours, "your pairs are neighbours"),
-    ("12.1", lambda x, t: rotate(x, t, sign=-1.0), "the wrong way"),
+    ("12.1", lambda x, t: rotate(x, t, sign=-1.0), "both sines"),
+    ("12.1", lambda x, t: torch.cat(halves(x, t, first=-1.0), 1), "first half has the wrong sign"),
+    ("12.1", lambda x, t: torch.cat(halves(x, t, second=-1.0), 1), "second half has the wrong"),
+    ("12.1", lambda x, t: torch.stack(halves(x, t), dim=2).flatten(1), "another order"),
+    ("12.1", overwritten, "the new a"),
+    ("12.1", lambda x, t: rotate(x, t) + torch.eye(*x.shape), "5 of 40 entries differ, first [0"),
     ("12.1", one_angle, "the same angle"),
     ("12.1", lambda x, t: rotate(x, torch.arange(len(x))), "positions are given"),
     ("12.1", lambda x, t: rotate(x, t, power=-1.0), "lacks the 2"),
@@ -126,13 +163,20 @@ WRONG = [
     ("12.2", lambda n, m: later_is(n, m, 0.0), "get 0"),
     ("12.2", lambda n, m: alibi(n, 1 / m), "divide"),
     ("12.2", lambda n, m: alibi(n, m) - m, "to itself is 0"),
+    ("12.2", lambda n, m: alibi(n, m) - torch.eye(n) * math.inf, "entries are not a number"),
+    ("12.2", lambda n, m: alibi(n, m).masked_fill(torch.eye(n) > 0, -math.inf), "sees itself"),
+    ("12.2", products_with_infinity, "0 · inf is NaN"),
     ("12.3", lambda r, n, most: float(bucket(r, n, most)), "an int"),
     ("12.3", lambda r, n, most: bucket(r, n, most, cap=False), "a last bucket"),
     ("12.3", lambda r, n, most: min(r, n - 1), "half of the buckets"),
-    ("12.3", lambda r, n, most: bucket(r, n, most, up=True), "round down"),
+    ("12.3", lambda r, n, most: bucket(r, n, most, by=math.ceil), "not up"),
+    ("12.3", lambda r, n, most: bucket(r, n, most, by=round), "not to the nearest"),
+    ("12.3", lambda r, n, most: bucket(r, n // 2, most), "rule of an encoder"),
+    ("12.3", other_logarithms, "divide by log(max_distance / e)"),
     ("12.3", without_e, "add e"),
     ("12.3", lambda r, n, most: 0, "distance 1 is in bucket 1, yours says 0"),
     ("12.4", lambda q, k, a: shaw(q, k, a)[0], "the shape is"),
+    ("12.4", lambda q, k, a: shaw(q, k, a).T, "transpose"),
     ("12.4", lambda q, k, a: shaw(q, k, a, sign=-1), "the other sign"),
     ("12.4", lambda q, k, a: shaw(q, k, a, content=False), "the keys are missing"),
     ("12.4", lambda q, k, a: q @ k.T, "offsets are missing"),
@@ -142,7 +186,8 @@ WRONG = [
     ("12.4", key_meets_table, "the key meets the table"),
     ("12.5", lambda scores: True, "give 'none'"),
     ("12.5", never_none, "in another order"),
-    ("12.5", shift_only, "you say none"),
+    ("12.5", shift_only, "such as 0, 1, 3, 7"),
+    ("12.5", reversal_only, "such as 0, 1, 3, 7"),
     ("12.5", no_shift, "shift all positions"),
     ("12.5", no_relative, "by one number"),
 ]

@@ -18,6 +18,7 @@ from support.notebook_cells import NOTEBOOKS, run_cells
 
 import tfbook.book
 import tfbook.positions
+from tfbook.attention import MultiHeadAttention
 from tfbook.book import ClaimError, recipe_log
 from tfbook.positions import ALiBi, RotaryEmbedding
 
@@ -81,6 +82,21 @@ def test_a_wrong_rotation_fails(
     monkeypatch.setattr(RotaryEmbedding, "forward", bug)
     with pytest.raises(ClaimError, match=name):
         run_cells(NOTEBOOK, *cells)
+
+
+def test_turned_values_fail_c156(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rotary code that turns all three of queries, keys and values."""
+    project = MultiHeadAttention.project
+
+    def turned(self: MultiHeadAttention, *args: Any, **options: Any) -> tuple[Tensor, ...]:
+        q, k, v = project(self, *args, **options)
+        if self.rotate is not None:
+            v = FORWARD(self.rotate, v, options.get("positions"))  # no hook sees this call
+        return q, k, v
+
+    monkeypatch.setattr(MultiHeadAttention, "project", turned)
+    with pytest.raises(ClaimError, match="c156"):
+        run_cells(NOTEBOOK, *BLOCK)
 
 
 def test_a_scale_on_the_distance_fails_c159(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +169,7 @@ def test_converted_weights_fail_b070() -> None:
         ("alibi", "rotary", "c062"),
         ("sinusoidal", "alibi", "c062"),
         ("none", "rotary", "c062|c150|c047"),
+        ("t5_faster", "t5", "c047"),
     ],
 )
 def test_a_scheme_with_the_losses_of_another_fails(

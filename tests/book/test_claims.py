@@ -69,6 +69,8 @@ def test_badly_put_claims_raise(changed: dict[str, object], message: str) -> Non
 def test_literature_claim_has_a_source(capsys: pytest.CaptureFixture[str]) -> None:
     claim("c004", "A paper says so", verdict="confirmed", source="vaswani2017attention")
     assert "Looked up in: vaswani2017attention" in capsys.readouterr().out
+    claim("c004", "Two say so", verdict="confirmed", source="vaswani2017attention, su2021roformer")
+    assert "Looked up in: vaswani2017attention, su2021roformer" in capsys.readouterr().out
 
 
 def test_comparison_within_tolerance(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,6 +125,10 @@ def _unknown_source(book: Any) -> None:
     book.chapters["09-second"].claims[0].update(source="nobody1900")
 
 
+def _one_unknown_source(book: Any) -> None:
+    book.chapters["09-second"].claims[0].update(source="key2017, nobody1900")
+
+
 def _bad_heading(book: Any) -> None:
     book.chapters["08-first"].answers += "\n### q17 · What?\n\nSo.\n"
 
@@ -155,6 +159,7 @@ def _broken_link(book: Any) -> None:
         (_no_experiment, "claim 'c001' has neither an experiment nor a source"),
         (_failed_experiment, "claim 'c001' has neither an experiment nor a source"),
         (_unknown_source, "claim 'c002': no 'nobody1900' in book/references.bib"),
+        (_one_unknown_source, "claim 'c002': no 'nobody1900' in book/references.bib"),
         (_bad_heading, "heading 'q17 · What?' must read 'q054 · The question'"),
         (_object_without_page, "no page of the reference holds 'tfbook.shapes.no_such_thing'"),
         (_broken_link, "no-such-page"),

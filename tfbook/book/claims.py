@@ -51,7 +51,8 @@ class ClaimRecord:
         finding: what is true instead, if anything is.
         holds: whether the experiment shows it; None for a claim about the literature.
         measured: the numbers, with their units; None for a claim about the literature.
-        source: a key of the bibliography; None for a claim with an experiment.
+        source: a key of the bibliography, or several between commas; None for a claim with an
+            experiment.
 
     Example:
         >>> ClaimRecord("b000", "It is so", "confirmed", None, True, "1 of 1", None).verdict
@@ -114,7 +115,7 @@ def claim(
         finding: what is true instead; needed unless the verdict is "confirmed".
         holds: whether the experiment shows the finding (the statement, if confirmed).
         measured: the numbers, with their units.
-        source: a key of ``book/references.bib``.
+        source: a key of ``book/references.bib``, or several between commas.
 
     Raises:
         ClaimError: ``holds`` is false.

@@ -128,9 +128,12 @@ def _link_outputs(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             return f'<a class="tfbook-api" href="{_object_uri(app, docname, match[1])}">'
 
         def to_source(match: re.Match[str]) -> str:
-            target = references.uri(app, docname, match[1])
-            words = html.escape(references.words(app, match[1]))
-            return f'<i>looked up</i> · <a href="{target}">{words}</a></div>' if target else words
+            entries = []
+            for key in references.keys(match[1]):
+                target = references.uri(app, docname, key)
+                words = html.escape(references.words(app, key))
+                entries.append(f'<a href="{target}">{words}</a>' if target else words)
+            return f"<i>looked up</i> · {'; '.join(entries)}</div>"
 
         def once(match: re.Match[str]) -> str:
             doubled = match[1] in seen

@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-from tfbook_site import collect
+from tfbook_site import collect, references
 
 logger = logging.getLogger(__name__)
 KINDS = ("questions", "claims", "systems")
@@ -91,8 +91,9 @@ def _claims(found: list[collect.Page], keys: set[str]) -> Iterator[tuple[str, st
             name, source = claim["id"], claim.get("source")
             if claim.get("verdict") not in VERDICTS:
                 yield page.docname, f"claim {name!r} has no verdict"
-            if source is not None and source not in keys:
-                yield page.docname, f"claim {name!r}: no {source!r} in book/references.bib"
+            for key in references.keys(source) if source is not None else ():
+                if key not in keys:
+                    yield page.docname, f"claim {name!r}: no {key!r} in book/references.bib"
             if source is None and not (claim.get("holds") is True and claim.get("measured")):
                 yield page.docname, f"claim {name!r} has neither an experiment nor a source"
 

@@ -11,6 +11,11 @@ from sphinx.application import Sphinx
 PAGE = "book/references"
 
 
+def keys(source: str) -> list[str]:
+    """The keys of a claim's source: one, or several between commas."""
+    return [key.strip() for key in source.split(",")]
+
+
 def words(app: Sphinx, key: str) -> str:
     """A key as a reader knows it: "Vaswani et al. 2017"."""
     from pybtex.database import parse_file
@@ -45,9 +50,12 @@ def uri(app: Sphinx, start: str, key: str) -> str | None:
     return f"{page}#{place}" if place else page
 
 
-def cited(app: Sphinx, start: str, key: str) -> list[nodes.Node]:
-    """ "looked up · Vaswani et al. 2017", linked."""
-    target = uri(app, start, key)
-    text = nodes.Text(words(app, key))
-    entry = nodes.reference("", "", text, internal=True, refuri=target) if target else text
-    return [nodes.emphasis("", "looked up"), nodes.Text(" · "), entry]
+def cited(app: Sphinx, start: str, source: str) -> list[nodes.Node]:
+    """ "looked up · Vaswani et al. 2017", linked; several between semicolons."""
+    found: list[nodes.Node] = [nodes.emphasis("", "looked up")]
+    for i, key in enumerate(keys(source)):
+        target = uri(app, start, key)
+        text = nodes.Text(words(app, key))
+        entry = nodes.reference("", "", text, internal=True, refuri=target) if target else text
+        found += [nodes.Text("; " if i else " · "), entry]
+    return found

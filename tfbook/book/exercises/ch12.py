@@ -18,13 +18,27 @@ def check_rotate_halves(fn: Callable[..., Any]) -> None:
     t = torch.tensor([3, 0, 11, 4, 7])
     given = _as_tensor(fn(x.clone(), t.clone()), (5, 8))
     angle = _angles(t, 8)
+    a, b = x.chunk(2, dim=1)
+    c, s = angle.cos(), angle.sin()
+    first = a * c - b * s
     neighbours = torch.view_as_complex(x.view(5, 4, 2).contiguous())
     counted = _angles(torch.arange(5), 8)
     mistakes = {
         "your pairs are neighbours (2i, 2i + 1): here they are i and i + d/2": torch.view_as_real(
             neighbours * torch.polar(torch.ones_like(angle), angle)
         ).flatten(1),
-        "you turn the wrong way: one of the two sines needs the other sign": _turn(x, -angle),
+        "you turn the wrong way: both sines need the other sign": _turn(x, -angle),
+        "the sine of the first half has the wrong sign: it is a cos - b sin": torch.cat(
+            [a * c + b * s, a * s + b * c], dim=1
+        ),
+        "the sine of the second half has the wrong sign: it is a sin + b cos": torch.cat(
+            [first, b * c - a * s], dim=1
+        ),
+        "the right numbers in another order: first all of the first half, then all of the second "
+        "(cat, not stack and flatten)": torch.stack([first, a * s + b * c], dim=2).flatten(1),
+        "the second half is computed from the new a: keep the old one until both are done": (
+            torch.cat([first, first * s + b * c], dim=1)
+        ),
         "all pairs turn by the same angle: pair i has frequency 10000^(-2i/d)": _turn(
             x, t.double()[:, None].expand(5, 4)
         ),
@@ -59,6 +73,9 @@ def check_alibi_bias(fn: Callable[..., Any]) -> None:
         "you divide by the slope: multiply the distance by it": (offset / slope).masked_fill(
             later, -math.inf
         ),
+        "each token sees itself: the diagonal is 0, not -inf": right.masked_fill(
+            offset == 0, -math.inf
+        ),
         "the distance of a token to itself is 0, not 1": (slope * (offset - 1)).masked_fill(
             later, -math.inf
         ),
@@ -82,7 +99,15 @@ def check_bucket(fn: Callable[..., Any]) -> None:
             "only half of the buckets hold one distance each: e = n / 2": [
                 min(r, n - 1) for r in range(300)
             ],
-            "round down, not up": [_bucket(r, n, most, up=True) for r in range(300)],
+            "round down, not up": [_bucket(r, n, most, by=math.ceil) for r in range(300)],
+            "round down, not to the nearest": [_bucket(r, n, most, by=round) for r in range(300)],
+            "that is the rule of an encoder: in a decoder all n buckets look back": [
+                _bucket(r, n // 2, most) for r in range(300)
+            ],
+            "divide by log(max_distance / e): yours divides by log(max_distance)": [
+                r if r < n // 2 else min(n - 1, n // 2 + math.floor(_wide(r, n, most)))
+                for r in range(300)
+            ],
             "the wide buckets start at bucket e: add e": [
                 b if r < n // 2 else min(b - n // 2, n - 1)
                 for r, b in enumerate(_bucket(r, n, most, last=None) for r in range(300))
@@ -112,6 +137,7 @@ def check_shaw_scores(fn: Callable[..., Any]) -> None:
 
     right = with_rows(offset.clamp(-m, m) + m)
     mistakes = {
+        "rows are queries: transpose it": right.T,
         "the offset is key minus query: yours has the other sign": with_rows(
             (-offset).clamp(-m, m) + m
         ),
@@ -166,8 +192,8 @@ def check_kind_of_scheme(fn: Callable[..., Any]) -> None:
             )
         if given == "none":
             raise Wrong(
-                f"{name}: you say none. A shift alone cannot show it: also try positions in "
-                "another order"
+                f"{name}: you say none. A shift and a reversal keep the distances: also try "
+                "positions with other gaps, such as 0, 1, 3, 7, …"
             )
         if right == "absolute":
             raise Wrong(f"{name} is absolute, you say relative: shift all positions and compare")
@@ -189,13 +215,25 @@ def _turn(x: Tensor, angle: Tensor) -> Tensor:
     return torch.cat([a * c - b * s, a * s + b * c], dim=1)
 
 
-def _bucket(r: int, n: int, most: int, *, last: int | None = 1, up: bool = False) -> int:
+def _bucket(
+    r: int,
+    n: int,
+    most: int,
+    *,
+    last: int | None = 1,
+    by: Callable[[float], int] = math.floor,
+) -> int:
     e = n // 2
     if r < e:
         return r
-    wide = (n - e) * math.log2(r / e) / math.log2(most / e)
-    b = e + (math.ceil(wide) if up else math.floor(wide))
+    b = e + by((n - e) * math.log2(r / e) / math.log2(most / e))
     return b if last is None else min(n - 1, b)
+
+
+def _wide(r: int, n: int, most: int) -> float:
+    """The wide bucket with the wrong logarithms: of r and of most."""
+    e = n // 2
+    return (n - e) * math.log2(r) / math.log2(most)
 
 
 def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
@@ -207,12 +245,24 @@ def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def _compare(given: Tensor, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    if torch.allclose(given.double(), right.double(), atol=1e-5):
+    given = given.detach().double()
+    close = torch.isclose(given, right.double(), rtol=1e-5, atol=1e-5)
+    if close.all():
         return
     for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given.double(), wrong.double(), atol=1e-5):
+        if torch.allclose(given, wrong.double(), atol=1e-5):
             raise Wrong(diagnosis)
-    raise Wrong(f"got {given.tolist()}, expected {right.tolist()}")
+    missing = int(given.isnan().sum())
+    if missing:
+        raise Wrong(
+            f"{missing} of {given.numel()} entries are not a number: 0 · inf is NaN. "
+            "Use masked_fill"
+        )
+    row, column = (~close).nonzero()[0].tolist()
+    raise Wrong(
+        f"{int((~close).sum())} of {given.numel()} entries differ, first [{row}, {column}]: "
+        f"got {given[row, column]:.4f}, expected {right[row, column]:.4f}"
+    )
 
 
 CHECKERS = {

@@ -1,0 +1,237 @@
+"""Checkers of chapter 13, residuals and norms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfbook.book.exercises import Wrong
+
+
+def check_layer_norm(fn: Callable[..., Any]) -> None:
+    """Exercise 13.1."""
+    x, gain, bias = _tokens()
+    for eps in (1e-5, 0.5):
+        given = _as_tensor(fn(x.clone(), gain.clone(), bias.clone(), eps), (2, 3, 5))
+        mean = x.mean(-1, keepdim=True)
+        variance = x.var(-1, keepdim=True, correction=0)
+        unbiased = x.var(-1, keepdim=True)
+
+        def scaled(centred: Tensor, root: Tensor) -> Tensor:
+            return centred / root * gain + bias
+
+        mistakes = {
+            "the variance divides by d, not by d - 1: torch.var needs correction=0": scaled(
+                x - mean, (unbiased + eps).sqrt()
+            ),
+            "is your epsilon inside the square root? It is added to the variance": scaled(
+                x - mean, variance.sqrt() + eps
+            ),
+            "epsilon is missing": scaled(x - mean, variance.sqrt()),
+            "divide by the standard deviation: you divide by the variance": scaled(
+                x - mean, variance + eps
+            ),
+            "the mean is not subtracted: that is close to RMSNorm": scaled(
+                x, (variance + eps).sqrt()
+            ),
+            "gain and bias are missing": (x - mean) / (variance + eps).sqrt(),
+            "the bias is missing": scaled(x - mean, (variance + eps).sqrt()) - bias,
+            "add the bias after the gain, not before": ((x - mean) / (variance + eps).sqrt() + bias)
+            * gain,
+            "statistics are taken over the sequence: they belong to each token, dim=-1": scaled(
+                x - x.mean(1, keepdim=True), (x.var(1, keepdim=True, correction=0) + eps).sqrt()
+            ),
+            "all tokens of a sequence share statistics: take them over the features alone": scaled(
+                x - x.mean((1, 2), keepdim=True),
+                (x.var((1, 2), keepdim=True, correction=0) + eps).sqrt(),
+            ),
+            "statistics are taken over the batch: that is batch norm": scaled(
+                x - x.mean((0, 1)), (x.var((0, 1), correction=0) + eps).sqrt()
+            ),
+        }
+        _compare(given, scaled(x - mean, (variance + eps).sqrt()), mistakes)
+
+
+def check_rms_norm(fn: Callable[..., Any]) -> None:
+    """Exercise 13.2."""
+    x, gain, _ = _tokens()
+    for eps in (1e-6, 0.5):
+        given = _as_tensor(fn(x.clone(), gain.clone(), eps), (2, 3, 5))
+        square = x.square().mean(-1, keepdim=True)
+        centred = x - x.mean(-1, keepdim=True)
+        mistakes = {
+            "the mean is subtracted: that is layer norm, RMSNorm leaves it in": centred
+            / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
+            * gain,
+            "the deviation ignores the mean: take the mean of the squares of x itself": x
+            / (centred.square().mean(-1, keepdim=True) + eps).sqrt()
+            * gain,
+            "is your epsilon inside the square root? It is added to the mean square": x
+            / (square.sqrt() + eps)
+            * gain,
+            "the square root is missing": x / (square + eps) * gain,
+            "divide by the root of the mean of squares: you take their sum, √d times as much": x
+            / (x.square().sum(-1, keepdim=True) + eps).sqrt()
+            * gain,
+            "the gain is missing": x / (square + eps).sqrt(),
+            "all tokens share one mean square: take it over the features alone": x
+            / (x.square().mean() + eps).sqrt()
+            * gain,
+        }
+        _compare(given, x / (square + eps).sqrt() * gain, mistakes)
+
+
+def check_join(fn: Callable[..., Any]) -> None:
+    """Exercise 13.3."""
+    x = torch.tensor([[[3.0, 5.0]]])
+
+    def f(h: Tensor) -> Tensor:
+        return 10 * h + 1
+
+    def norm(h: Tensor) -> Tensor:
+        return h / 2
+
+    right = {
+        "pre": x + f(norm(x)),
+        "post": norm(x + f(x)),
+        "branch": x + norm(f(x)),
+        "both": x + norm(f(norm(x))),
+    }
+    hints = {
+        "pre": "the sublayer reads the norm of x, and x itself is added",
+        "post": "the norm comes after the sum",
+        "branch": "the norm is taken of what the sublayer gives, before the sum",
+        "both": "the norm stands before and after the sublayer, on the branch",
+    }
+    for placement, wanted in right.items():
+        given = _as_tensor(fn(x.clone(), f, norm, placement), (1, 1, 2))
+        mistakes = {
+            f"for {placement!r} you give the {other} form: {hints[placement]}": value
+            for other, value in right.items()
+            if other != placement
+        }
+        without = {
+            "pre": f(norm(x)),
+            "post": norm(f(x)),
+            "branch": norm(f(x)),
+            "both": norm(f(norm(x))),
+        }
+        mistakes[f"{placement!r}: the skip is missing, x must be added"] = without[placement]
+        mistakes[f"{placement!r}: the skip adds the normalised x; add x itself"] = (
+            norm(x) + without[placement]
+        )
+        mistakes[f"{placement!r}: there is no norm: {hints[placement]}"] = x + f(x)
+        _compare(given, wanted, mistakes)
+
+
+def check_stream_parts(fn: Callable[..., Any]) -> None:
+    """Exercise 13.4."""
+    x = torch.tensor([[[3.0, 5.0, 9.0]]])
+    sublayers: list[Callable[[Tensor], Tensor]] = [
+        lambda h: 2 * h + 1,
+        lambda h: h.flip(-1),
+        lambda h: h.square(),
+    ]
+
+    def norm(h: Tensor) -> Tensor:
+        return h / h.square().mean(-1, keepdim=True).sqrt()
+
+    stream, wanted = x, [x]
+    for f in sublayers:
+        wanted.append(f(norm(stream)))
+        stream = stream + wanted[-1]
+    given = fn(x.clone(), list(sublayers), norm)
+    if not isinstance(given, list | tuple):
+        raise Wrong(f"give a list of tensors, not {type(given).__name__}")
+    if len(given) == len(sublayers):
+        raise Wrong("the first part is missing: x itself enters the stream")
+    if len(given) != len(wanted):
+        raise Wrong(f"you give {len(given)} parts; there are {len(wanted)}: x and each sublayer's")
+    parts = [_as_tensor(part, (1, 1, 3)) for part in given]
+    streams = list(torch.cat(wanted).cumsum(0)[:, None])
+    same_input = [x, *(f(norm(x)) for f in sublayers)]
+    unnormed, raw = x, [x]
+    for f in sublayers:
+        raw.append(f(unnormed))
+        unnormed = unnormed + raw[-1]
+    _compare(
+        torch.cat(parts),
+        torch.cat(wanted),
+        {
+            "those are the states of the stream: give what is added at each step": torch.cat(
+                streams
+            ),
+            "every sublayer reads x: each must read the stream that the ones before it left": (
+                torch.cat(same_input)
+            ),
+            "the sublayers read the raw stream: in pre-norm they read its norm": torch.cat(raw),
+        },
+    )
+
+
+def check_shares(fn: Callable[..., Any]) -> None:
+    """Exercise 13.5."""
+    x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
+
+    def over(*axes: int) -> Callable[[Tensor], Tensor]:
+        return lambda h: (h - h.mean(axes, keepdim=True)) / (h.std(axes, keepdim=True) + 1e-3)
+
+    cases: tuple[tuple[str, Callable[[Tensor], Tensor], str], ...] = (
+        ("layer norm", over(2), "token"),
+        ("a norm over positions and features", over(1, 2), "sequence"),
+        ("batch norm", over(0, 1), "batch"),
+        ("doubling", lambda h: 2 * h, "token"),
+        # Only later tokens are read: moving the first one shows nothing.
+        ("a sum from the right", lambda h: h.flip(1).cumsum(1).flip(1), "sequence"),
+        ("a norm over the batch, position by position", over(0), "batch"),
+        ("a running sum over positions", lambda h: h.cumsum(1), "sequence"),
+    )
+    for name, norm, right in cases:
+        given = fn(norm, x.clone())
+        if given not in ("token", "sequence", "batch"):
+            raise Wrong(f"give 'token', 'sequence' or 'batch', not {given!r}")
+        if given == right:
+            continue
+        if name.startswith(("a sum", "a running")):
+            raise Wrong(f"{name} is {right!r}, you say {given!r}: move every token, not only one")
+        if given == "sequence" and right == "batch":
+            raise Wrong(f"{name} is 'batch': look at the outputs of the other sequences too")
+        if given == "token":
+            raise Wrong(f"{name} is {right!r}: change one token and look at the others' outputs")
+        raise Wrong(f"{name} is {right!r}, you say {given!r}: do not count the changed token")
+
+
+def _tokens() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(2, 3, 5, generator=generator) + torch.tensor([1.0, 2.0, 3.0, 5.0, 8.0])
+    gain = torch.tensor([1.0, 2.0, 0.5, -1.0, 3.0])
+    return x, gain, torch.tensor([0.5, -1.0, 2.0, 0.0, 1.0])
+
+
+def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
+    if not isinstance(given, Tensor):
+        raise Wrong(f"give a tensor, not {type(given).__name__}")
+    if given.shape != shape:
+        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}")
+    return given
+
+
+def _compare(given: Tensor, right: Tensor, mistakes: dict[str, Tensor]) -> None:
+    if torch.allclose(given, right, atol=1e-5):
+        return
+    for diagnosis, wrong in mistakes.items():
+        if torch.allclose(given, wrong, atol=1e-5):
+            raise Wrong(diagnosis)
+    raise Wrong(f"got {given.flatten().tolist()}, expected {right.flatten().tolist()}")
+
+
+CHECKERS = {
+    "13.1": check_layer_norm,
+    "13.2": check_rms_norm,
+    "13.3": check_join,
+    "13.4": check_stream_parts,
+    "13.5": check_shares,
+}
