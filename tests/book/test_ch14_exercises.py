@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -117,7 +118,8 @@ WRONG = [
     ("14.1", with_inner(lambda g, u: 3 * g * u), "expected"),
     ("14.2", lambda *a: str(share(*a)), "give a number"),
     ("14.2", lambda *a: share(*a, tables=0), "share of the blocks"),
-    ("14.2", lambda *a: share(*a, maps=(3, 2)), "three matrices"),
+    ("14.2", lambda *a: share(*a, maps=(3, 2)), "a plain layer has two matrices"),
+    ("14.2", lambda *a: share(*a, maps=(2, 2)), "three at ⅔"),
     ("14.2", lambda *a: share(*a, attention=3), "W_O is missing"),
     ("14.2", lambda *a: share(*a, tables=2), "count the table once"),
     ("14.2", lambda *a: share(*a, n=1), "multiply by n_layers"),
@@ -133,7 +135,13 @@ WRONG = [
     ("14.3", equivariant, "each reads the others"),
     ("14.3", lambda f, x: position_wise(f, x, which=(5,), permute=False), "change an early token"),
     ("14.3", lambda f, x: position_wise(f, x, which=(0,), permute=False), "change a late token"),
+    (
+        "14.3",
+        lambda f, x: position_wise(f, x, which=(0, 1, 2, 3, 4), permute=False),
+        "the last one too",
+    ),
     ("14.3", lambda f, x: position_wise(f, x, permute=False), "permute the tokens"),
+    ("14.3", lambda f, x: np.bool_(position_wise(f, x, permute=False)), "permute the tokens"),
     ("14.4", lambda *a: strongest(*a)[0], "give two tensors"),
     ("14.4", lambda *a: [part.flip(0) for part in strongest(*a)], "strongest comes first"),
     ("14.4", lambda *a: strongest(*a, bias=False), "bias is missing"),
@@ -142,6 +150,7 @@ WRONG = [
     ("14.4", by(lambda layer, x: x @ layer.w_down.weight[:, 2]), "the unit's value"),
     ("14.4", by(lambda layer, x: pre(layer, x).abs()), "absolute value"),
     ("14.4", by(lambda layer, x: pre(layer, x, unit=1)), "another unit"),
+    ("14.4", by(pre), "its coefficient is 0"),
     ("14.5", unscaled, "divide by u"),
     ("14.5", along(lambda k, c: k), "u = k"),
     ("14.5", along(lambda k, c: c @ k), "u is C k"),
@@ -149,13 +158,25 @@ WRONG = [
     ("14.5", lambda w, *a: 2 * w - edit(w, *a), "sign"),
     ("14.5", along(lambda k, c: torch.linalg.solve(c, k), square=True), "square of u"),
     ("14.5", lambda w, k, d, c: edit(w, k, d - w @ k, c), "became delta"),
-    ("14.5", lambda *a: edit(*a).T, "the shape is"),
+    ("14.5", lambda *a: edit(*a).T, "the transpose of w"),
+    ("14.5", lambda *a: edit(*a)[:2], "the shape is"),
 ]
 
 
 @pytest.mark.parametrize("exercise", RIGHT)
 def test_a_right_answer_passes(exercise: str) -> None:
     assert exercises.check(exercise, RIGHT[exercise]) is True
+
+
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_position_wise_takes_any_answer_that_means_true(n: int) -> None:
+    def answer(f: Callable, x: Tensor) -> np.bool_:
+        rows = x[:n]
+        order = torch.arange(n).roll(1)
+        alone = position_wise(f, rows, which=tuple(range(n)), permute=False)
+        return np.bool_(alone and torch.allclose(f(rows[order]), f(rows)[order]))
+
+    assert exercises.check("14.3", answer) is True
 
 
 @pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)

@@ -31,6 +31,7 @@ LINEAR = (SETUP, "def attend(")
 GPT_J = (SETUP, "def gpt_j_block(")
 SHARES = (SETUP, "def by_part(", "def built_by_part(", "names = sorted(MODELS", '"c171"')
 LOG = (SETUP, "def against(", 'labels = {"relu"', '"c065"', '"c176"')
+WIDTHS = (SETUP, "def by_part(", "def against(", "SWEEP = ", '"c081"')
 MEMORY = (
     SETUP,
     "tokenizer = CharacterTokenizer",
@@ -48,7 +49,9 @@ def source(marker: str) -> str:
     return next(c.source for c in cells if c.cell_type == "code" and marker in c.source)
 
 
-@pytest.mark.parametrize("cells", [SAME, FORMULA, LINEAR, GPT_J, SHARES, LOG, MEMORY, HALVES])
+@pytest.mark.parametrize(
+    "cells", [SAME, FORMULA, LINEAR, GPT_J, SHARES, LOG, WIDTHS, MEMORY, HALVES]
+)
 def test_the_claims_hold_as_they_stand(cells: tuple[str, ...]) -> None:
     run_cells(NOTEBOOK, *cells)
 
@@ -157,6 +160,21 @@ def test_exchanged_results_fail(
     monkeypatch.setattr(tfbook.book, "recipe_log", lambda _: log)
     with pytest.raises(ClaimError, match=name):
         run_cells(NOTEBOOK, *LOG)
+
+
+def test_exchanged_widths_fail_c081(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = exchanged("ratio_2", "gelu")
+    monkeypatch.setattr(tfbook.book, "recipe_log", lambda _: log)
+    with pytest.raises(ClaimError, match="c081"):
+        run_cells(NOTEBOOK, *WIDTHS)
+
+
+def test_attention_that_averages_alone_fails_c172() -> None:
+    """With equal weights for both tokens attention is no gate."""
+    planted = source("def attend(").replace("(query, both, both)", "(0 * query, both, both)")
+    assert planted != source("def attend(")
+    with pytest.raises(ClaimError, match="c172"):
+        exec(planted, run_cells(NOTEBOOK, SETUP))
 
 
 def test_values_of_the_wrong_units_fail_b097() -> None:

@@ -59,9 +59,12 @@ def check_share(fn: Callable[..., Any]) -> None:
             "that is the share of the blocks: the embedding belongs to the model too": of(
                 feed_forward, attention, 0
             ),
-            "a gated layer has three matrices, a plain one two": of(
-                (5 - maps) * d * d_ff, attention, table
-            ),
+            (
+                "a gated layer has three matrices of the given d_ff; you have two, or three at ⅔ "
+                "of the width"
+                if gated
+                else "a plain layer has two matrices, not three"
+            ): of((5 - maps) * d * d_ff, attention, table),
             "attention has four matrices: W_O is missing": of(feed_forward, 3 * d * d, table),
             "the output layer is the embedding: count the table once": of(
                 feed_forward, attention, 2 * table
@@ -97,7 +100,7 @@ def check_position_wise(fn: Callable[..., Any]) -> None:
         ),
         (
             "a causal mean",
-            lambda a: a.cumsum(0) / torch.arange(1, 7)[:, None],
+            lambda a: a.cumsum(0) / torch.arange(1, len(a) + 1)[:, None],
             False,
             "change an early token, and look at all other outputs, not only at earlier ones",
         ),
@@ -106,6 +109,12 @@ def check_position_wise(fn: Callable[..., Any]) -> None:
             lambda a: a.flip(0).cumsum(0).flip(0),
             False,
             "change a late token, and look at all other outputs, not only at later ones",
+        ),
+        (
+            "adding the last row to the others",
+            lambda a: torch.cat([a[:-1] + a[-1:], a[-1:]]),
+            False,
+            "its last token reaches all others: change every token in turn, the last one too",
         ),
         (
             "adding a table of positions",
@@ -122,7 +131,7 @@ def check_position_wise(fn: Callable[..., Any]) -> None:
         ),
         (
             "a norm over the tokens",
-            lambda a: (a - a.mean(0)) / a.std(0),
+            lambda a: (a - a.mean(0)) / a.std(0, unbiased=False),
             False,
             "its mean is over all tokens",
         ),
@@ -134,6 +143,7 @@ def check_position_wise(fn: Callable[..., Any]) -> None:
             given = given.item()
         if given not in (True, False):
             raise Wrong(f"give True or False, not {given!r}")
+        given = bool(given)  # NumPy has a True of its own
         if given is not right:
             raise Wrong(f"{name}: you say {given}, but {why}")
 
@@ -151,13 +161,14 @@ def check_strongest(fn: Callable[..., Any]) -> None:
     right_pairs = dict(zip(right.indices.tolist(), right.values.tolist(), strict=True))
     given = fn(layer, x.clone(), 2, k)
     if not (isinstance(given, tuple | list) and len(given) == 2):
-        raise Wrong("give two tensors: the rows of x, and their coefficients")
+        raise Wrong("give two tensors as a pair: the numbers of the rows, and their coefficients")
     rows = _as_tensor(given[0], (k,)).tolist()
     values = _as_tensor(given[1], (k,)).double()
     if sorted(rows) == sorted(right_pairs):
         if rows != right.indices.tolist():
             raise Wrong("the rows are right, their order is not: the strongest comes first")
         if torch.allclose(values, right.values):
+            _check_units_that_are_off(fn, layer, x, coefficient)
             return
         if torch.allclose(values, right.values - bias):
             raise Wrong("the key's bias is missing from the coefficients")
@@ -183,6 +194,22 @@ def check_strongest(fn: Callable[..., Any]) -> None:
     raise Wrong(f"got rows {rows}, expected {right.indices.tolist()}")
 
 
+def _check_units_that_are_off(
+    fn: Callable[..., Any], layer: FeedForward, x: Tensor, coefficient: Tensor
+) -> None:
+    """Ask for more rows than the unit is on in: the rest have the coefficient 0."""
+    n_on = int((coefficient > 0).sum())
+    right = coefficient.topk(n_on + 3)
+    rows, values = fn(layer, x.clone(), 2, n_on + 3)
+    if torch.as_tensor(rows).tolist()[:n_on] != right.indices.tolist()[:n_on]:
+        raise Wrong(f"with k={n_on + 3} the rows in which the unit is on are not all there")
+    if not torch.allclose(torch.as_tensor(values).double(), right.values):
+        raise Wrong(
+            f"the unit is on in {n_on} rows; in others its coefficient is 0: apply ReLU before "
+            "choosing"
+        )
+
+
 def check_rank_one_edit(fn: Callable[..., Any]) -> None:
     """Exercise 14.5."""
     g = torch.Generator().manual_seed(0)
@@ -192,7 +219,13 @@ def check_rank_one_edit(fn: Callable[..., Any]) -> None:
     keys = torch.randn(50, 5, generator=g, dtype=torch.float64)
     keys[:, 0] *= 4
     spread = keys.T @ keys / len(keys)
-    given = _as_tensor(fn(w.clone(), key.clone(), delta.clone(), spread.clone()), (3, 5))
+    given = fn(w.clone(), key.clone(), delta.clone(), spread.clone())
+    if isinstance(given, Tensor) and given.shape == (5, 3):
+        raise Wrong(
+            "the shape is (5, 3), the transpose of w: delta belongs to the rows and u to the "
+            "columns, as in torch.outer(delta, u)"
+        )
+    given = _as_tensor(given, (3, 5))
     u = torch.linalg.solve(spread, key)
     right = w + torch.outer(delta, u) / (u @ key)
     mistakes = {
