@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
+from tfbook.book.exercises.compare import as_tensor, compare
 
 
 def check_position_code(fn: Callable[..., Any]) -> None:
     """Exercise 11.1."""
     for t, d in ((1, 4), (7, 6), (0, 8)):
-        given = _as_tensor(fn(t, d), (d,))
+        given = as_tensor(fn(t, d), (d,))
         angle = [t / 10_000 ** (2 * i / d) for i in range(d // 2)]
         by_column = [t / 10_000 ** (2 * j / d) for j in range(d)]
         half = [t / 10_000 ** (i / d) for i in range(d // 2)]
@@ -38,7 +39,7 @@ def check_position_code(fn: Callable[..., Any]) -> None:
                 math.cos,
             ),
         }
-        _compare(given, _pairs(angle, math.sin, math.cos), mistakes)
+        compare(given, _pairs(angle, math.sin, math.cos), mistakes)
 
 
 def check_wavelength(fn: Callable[..., Any]) -> None:
@@ -66,13 +67,13 @@ def check_wavelength(fn: Callable[..., Any]) -> None:
             * math.pi
             / period,
         }
-        _compare(torch.tensor(float(given), dtype=torch.float64), 2 * math.pi * period, mistakes)
+        compare(torch.tensor(float(given), dtype=torch.float64), 2 * math.pi * period, mistakes)
 
 
 def check_shift(fn: Callable[..., Any]) -> None:
     """Exercise 11.3."""
     k, d = 3, 8
-    given = _as_tensor(fn(k, d), (d, d))
+    given = as_tensor(fn(k, d), (d, d))
     if given.dtype != torch.float64:
         raise Wrong(f"the matrix has dtype {given.dtype}: make it float64")
     right = _rotation(k, d)
@@ -88,8 +89,8 @@ def check_shift(fn: Callable[..., Any]) -> None:
         "the blocks are for all sines first: here sine and cosine alternate": _halves(right),
         "one of the two sines needs a minus sign, or it is no rotation": mirrored,
     }
-    _compare(given, right, mistakes)
-    if not torch.allclose(_as_tensor(fn(0, d), (d, d)), torch.eye(d).double()):
+    compare(given, right, mistakes)
+    if not torch.allclose(as_tensor(fn(0, d), (d, d)), torch.eye(d).double()):
         raise Wrong("a shift by 0 must be the identity")
 
 
@@ -131,7 +132,7 @@ def check_left_padded_positions(fn: Callable[..., Any]) -> None:
     real = torch.tensor(
         [[False, False, True, True, True], [True] * 5, [False, False, False, False, True]]
     )
-    given = _as_tensor(fn(real.clone()), (3, 5))
+    given = as_tensor(fn(real.clone()), (3, 5))
     if given.dtype != torch.int64:
         raise Wrong(f"the positions have dtype {given.dtype}: give int64")
     count = real.long().cumsum(dim=1)
@@ -148,7 +149,7 @@ def check_left_padded_positions(fn: Callable[..., Any]) -> None:
             dim=0
         ),
     }
-    _compare(given, right, mistakes)
+    compare(given, right, mistakes)
 
 
 def _pairs(
@@ -171,27 +172,6 @@ def _halves(interleaved: Tensor) -> Tensor:
     d = len(interleaved)
     order = torch.cat([torch.arange(0, d, 2), torch.arange(1, d, 2)])
     return interleaved[order][:, order]
-
-
-def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise Wrong(f"give a tensor, not {type(given).__name__}")
-    if given.shape != shape:
-        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}")
-    return given
-
-
-def _compare(given: Tensor, right: Any, mistakes: dict[str, Any]) -> None:
-    whole = isinstance(right, Tensor) and not right.is_floating_point()
-    # From a list of Python's floats, PyTorch would make float32 first.
-    expected = torch.as_tensor(right, dtype=torch.float64)
-    if torch.allclose(given.double(), expected, atol=1e-5):
-        return
-    for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given.double(), torch.as_tensor(wrong, dtype=torch.float64), atol=1e-5):
-            raise Wrong(diagnosis)
-    shown = expected.long() if whole else expected
-    raise Wrong(f"got {given.tolist()}, expected {shown.tolist()}")
 
 
 CHECKERS = {

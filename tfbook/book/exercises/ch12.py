@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
+from tfbook.book.exercises.compare import as_tensor, compare
 
 
 def check_rotate_halves(fn: Callable[..., Any]) -> None:
     """Exercise 12.1."""
     x = _random(5, 8)
     t = torch.tensor([3, 0, 11, 4, 7])
-    given = _as_tensor(fn(x.clone(), t.clone()), (5, 8))
+    given = as_tensor(fn(x.clone(), t.clone()), (5, 8))
     angle = _angles(t, 8)
     a, b = x.chunk(2, dim=1)
     c, s = angle.cos(), angle.sin()
@@ -51,13 +52,13 @@ def check_rotate_halves(fn: Callable[..., Any]) -> None:
         ),
         "x came back as it was: turn it": x,
     }
-    _compare(given, _turn(x, angle), mistakes)
+    compare(given, _turn(x, angle), mistakes)
 
 
 def check_alibi_bias(fn: Callable[..., Any]) -> None:
     """Exercise 12.2."""
     n, slope = 4, 0.25
-    given = _as_tensor(fn(n, slope), (n, n))
+    given = as_tensor(fn(n, slope), (n, n))
     place = torch.arange(float(n), dtype=torch.float64)
     offset = place[None] - place[:, None]  # key minus query
     later = offset > 0
@@ -80,7 +81,7 @@ def check_alibi_bias(fn: Callable[..., Any]) -> None:
             later, -math.inf
         ),
     }
-    _compare(given, right, mistakes)
+    compare(given, right, mistakes)
 
 
 def check_bucket(fn: Callable[..., Any]) -> None:
@@ -127,7 +128,7 @@ def check_shaw_scores(fn: Callable[..., Any]) -> None:
     """Exercise 12.4."""
     n, d, m = 6, 3, 2
     q, k, table = _random(n, d), _random(n, d, seed=1), _random(2 * m + 1, d, seed=2)
-    given = _as_tensor(fn(q.clone(), k.clone(), table.clone()), (n, n))
+    given = as_tensor(fn(q.clone(), k.clone(), table.clone()), (n, n))
     place = torch.arange(n)
     offset = place[None] - place[:, None]
     content = q @ k.T
@@ -149,7 +150,7 @@ def check_shaw_scores(fn: Callable[..., Any]) -> None:
         "the key meets the table: it is the query's product with it": content
         + torch.einsum("td,std->st", k, table[offset.clamp(-m, m) + m]),
     }
-    _compare(given, right, mistakes)
+    compare(given, right, mistakes)
 
 
 def check_kind_of_scheme(fn: Callable[..., Any]) -> None:
@@ -234,35 +235,6 @@ def _wide(r: int, n: int, most: int) -> float:
     """The wide bucket with the wrong logarithms: of r and of most."""
     e = n // 2
     return (n - e) * math.log2(r) / math.log2(most)
-
-
-def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise Wrong(f"give a tensor, not {type(given).__name__}")
-    if given.shape != shape:
-        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}")
-    return given
-
-
-def _compare(given: Tensor, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    given = given.detach().double()
-    close = torch.isclose(given, right.double(), rtol=1e-5, atol=1e-5)
-    if close.all():
-        return
-    for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given, wrong.double(), atol=1e-5):
-            raise Wrong(diagnosis)
-    missing = int(given.isnan().sum())
-    if missing:
-        raise Wrong(
-            f"{missing} of {given.numel()} entries are not a number: 0 · inf is NaN. "
-            "Use masked_fill"
-        )
-    row, column = (~close).nonzero()[0].tolist()
-    raise Wrong(
-        f"{int((~close).sum())} of {given.numel()} entries differ, first [{row}, {column}]: "
-        f"got {given[row, column]:.4f}, expected {right[row, column]:.4f}"
-    )
 
 
 CHECKERS = {

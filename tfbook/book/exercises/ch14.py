@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
+from tfbook.book.exercises.compare import as_tensor, compare
 from tfbook.layers import FeedForward
 
 
@@ -19,7 +20,7 @@ def check_swiglu(fn: Callable[..., Any]) -> None:
     x = torch.randn(2, 5, 3, generator=g, dtype=torch.float64)
     w_gate, w_up = torch.randn(2, 3, 7, generator=g, dtype=torch.float64)
     w_down = torch.randn(7, 3, generator=g, dtype=torch.float64)
-    given = _as_tensor(fn(x.clone(), w_gate.clone(), w_up.clone(), w_down.clone()), (2, 5, 3))
+    given = as_tensor(fn(x.clone(), w_gate.clone(), w_up.clone(), w_down.clone()), (2, 5, 3))
     gate, up = x @ w_gate, x @ w_up
     mistakes = {
         "gate and value are exchanged: SiLU bends x @ w_gate, and x @ w_up stays linear": gate
@@ -33,9 +34,7 @@ def check_swiglu(fn: Callable[..., Any]) -> None:
         "there is no gate: that is a plain layer with SiLU": F.silu(up),
         "the gate is not bent at all: apply SiLU to it": gate * up,
     }
-    _compare(
-        given, F.silu(gate) * up @ w_down, {k: inner @ w_down for k, inner in mistakes.items()}
-    )
+    compare(given, F.silu(gate) * up @ w_down, {k: inner @ w_down for k, inner in mistakes.items()})
 
 
 def check_share(fn: Callable[..., Any]) -> None:
@@ -75,7 +74,7 @@ def check_share(fn: Callable[..., Any]) -> None:
             / (n_layers * (feed_forward + attention) + table),
             "give a share between 0 and 1, not percent": 100 * of(feed_forward, attention, table),
         }
-        _compare(
+        compare(
             torch.tensor(float(given), dtype=torch.float64),
             of(feed_forward, attention, table),
             mistakes,
@@ -162,8 +161,8 @@ def check_strongest(fn: Callable[..., Any]) -> None:
     given = fn(layer, x.clone(), 2, k)
     if not (isinstance(given, tuple | list) and len(given) == 2):
         raise Wrong("give two tensors as a pair: the numbers of the rows, and their coefficients")
-    rows = _as_tensor(given[0], (k,)).tolist()
-    values = _as_tensor(given[1], (k,)).double()
+    rows = as_tensor(given[0], (k,)).tolist()
+    values = as_tensor(given[1], (k,)).double()
     if sorted(rows) == sorted(right_pairs):
         if rows != right.indices.tolist():
             raise Wrong("the rows are right, their order is not: the strongest comes first")
@@ -225,7 +224,7 @@ def check_rank_one_edit(fn: Callable[..., Any]) -> None:
             "the shape is (5, 3), the transpose of w: delta belongs to the rows and u to the "
             "columns, as in torch.outer(delta, u)"
         )
-    given = _as_tensor(given, (3, 5))
+    given = as_tensor(given, (3, 5))
     u = torch.linalg.solve(spread, key)
     right = w + torch.outer(delta, u) / (u @ key)
     mistakes = {
@@ -239,28 +238,7 @@ def check_rank_one_edit(fn: Callable[..., Any]) -> None:
         "W k became delta: it should become W k + delta": w
         + torch.outer(delta - w @ key, u) / (u @ key),
     }
-    _compare(given, right, mistakes)
-
-
-def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise Wrong(f"give a tensor, not {type(given).__name__}")
-    if given.shape != shape:
-        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}")
-    return given
-
-
-def _compare(
-    given: Tensor, right: Any, mistakes: dict[str, Any], *, tolerance: float = 1e-6
-) -> None:
-    expected = torch.as_tensor(right, dtype=torch.float64)
-    if torch.allclose(given.double(), expected, atol=tolerance, rtol=tolerance):
-        return
-    for diagnosis, wrong in mistakes.items():
-        other = torch.as_tensor(wrong, dtype=torch.float64)
-        if torch.allclose(given.double(), other, atol=tolerance, rtol=tolerance):
-            raise Wrong(diagnosis)
-    raise Wrong(f"got {given.tolist()}, expected {expected.tolist()}")
+    compare(given, right, mistakes)
 
 
 CHECKERS = {

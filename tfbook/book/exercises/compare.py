@@ -1,0 +1,87 @@
+"""What checkers share: compare a reader's tensor with the right one, and with known mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfbook.book.exercises import Wrong
+
+# A reader can take in as many numbers at a glance; of more, the first that differs is shown.
+SHOWN_AT_ONCE = 16
+
+
+def as_tensor(given: object, shape: tuple[int, ...]) -> Tensor:
+    """Give the reader's answer as the tensor that it should be.
+
+    Args:
+        given: what the reader's function returned.
+        shape: that it should have.
+
+    Returns:
+        ``given``.
+
+    Raises:
+        Wrong: it is no tensor, or one of another shape.
+
+    Example:
+        >>> as_tensor(torch.ones(2, 3), (2, 3)).shape
+        torch.Size([2, 3])
+    """
+    if not isinstance(given, Tensor):
+        raise Wrong(f"give a tensor, not {type(given).__name__}")
+    if given.shape != shape:
+        hint = ": transpose it" if given.shape == shape[::-1] else ""
+        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}{hint}")
+    return given
+
+
+def compare(
+    given: Tensor, right: Any, mistakes: Mapping[str, Any], *, tolerance: float = 1e-5
+) -> None:
+    """Accept the right answer, name a known mistake, or say where another one differs.
+
+    Args:
+        given: the reader's tensor.
+        right: the right answer: a tensor, a number or nested lists of numbers, of its shape.
+        mistakes: for each diagnosis, the answer that this mistake gives.
+        tolerance: relative and absolute.
+
+    Raises:
+        Wrong: with the diagnosis.
+
+    Example:
+        >>> compare(torch.tensor([1.0, 3.0]), [1.0, 2.0], {"one too many": [2.0, 3.0]})
+        Traceback (most recent call last):
+        ...
+        tfbook.book.exercises.Wrong: got [1.0, 3.0], expected [1.0, 2.0]
+    """
+    found, expected = _wide(given), _wide(right)
+    close = torch.isclose(found, expected, rtol=tolerance, atol=tolerance)
+    if close.all():
+        return
+    for diagnosis, wrong in mistakes.items():
+        if torch.allclose(found, _wide(wrong), rtol=tolerance, atol=tolerance):
+            raise Wrong(diagnosis)
+    missing = int(found.isnan().sum())
+    if missing:
+        hint = ": 0 · inf is NaN. Use masked_fill" if expected.isinf().any() else ""
+        raise Wrong(f"{missing} of {found.numel()} entries are not a number{hint}")
+    if found.numel() <= SHOWN_AT_ONCE:
+        whole = isinstance(right, Tensor) and not right.is_floating_point()
+        shown = expected.long() if whole else expected
+        raise Wrong(f"got {given.tolist()}, expected {shown.tolist()}")
+    first = (~close).nonzero()[0].tolist()
+    place = tuple(first)
+    raise Wrong(
+        f"{int((~close).sum())} of {found.numel()} entries differ, first {first}: "
+        f"got {found[place].item():.4f}, expected {expected[place].item():.4f}"
+    )
+
+
+def _wide(numbers: Any) -> Tensor:
+    """In float64. From a list of Python's floats, PyTorch would make float32 first."""
+    return torch.as_tensor(numbers, dtype=torch.float64).detach()
