@@ -4,9 +4,9 @@
 
 Letters to phonemes with a small recurrent encoder-decoder and one attention. Only the score of
 a query and a key changes, and the width of the two. First every score and width is tried with
-three learning rates and one seed; then it is trained with its best rate and other seeds. What
-was measured goes to ``tfbook/book/logs/key_width.json``. A run that is interrupted goes on at the
-next model.
+three learning rates and one seed; then it is trained with its best rate and other seeds. One
+width starts from PyTorch's own small weights as well, with a sweep of its own. What was measured
+goes to ``tfbook/book/logs/key_width.json``. A run that is interrupted goes on at the next model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ from train import LETTERS, batch_maker, loss_function, pairs  # noqa: E402
 
 Batch = tuple[Tensor, Tensor | None, Tensor, Tensor]
 Run = dict[str, Any]
+SWEEP_OF = {"main": "sweep", "small_start": "small_sweep"}
 letters, phonemes = CharacterTokenizer(LETTERS), CharacterTokenizer(cmudict.PHONEMES)
 
 
@@ -92,16 +94,21 @@ def start_at_unit_variance(model: AttendingGRU, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def look(model: AttendingGRU, batch: Batch) -> dict[str, float]:
+def look(model: AttendingGRU, batch: Batch) -> dict[str, float | None]:
     """Measure the scores and weights of a batch without padding."""
     model = copy.deepcopy(model).double().eval()  # weights must not underflow
     source, _, target_in, _ = batch
     weights = model.alignment(source, target_in)
     # Over the keys of a query log-weights and scores differ by a constant.
     return {
-        "score_std": weights.log().std(dim=-1).mean().item(),
-        "largest_weight": weights.max(dim=-1).values.mean().item(),
+        "score_std": finite(weights.log().std(dim=-1).mean().item()),
+        "largest_weight": finite(weights.max(dim=-1).values.mean().item()),
     }
+
+
+def finite(value: float) -> float | None:
+    """Round a number for the log; JSON has no NaN."""
+    return round(value, 5) if math.isfinite(value) else None
 
 
 class Task:
@@ -138,7 +145,7 @@ def train_one(task: Task, settings: dict[str, Any], run: Run) -> Run:
     seed_everything(run["seed"])
     model = build_model(settings, run["score"], run["width"]).to(best_device())
     batches = task.batches(run["seed"])
-    if run["phase"] != "small_start" and run["score"] != "general":
+    if run["phase"] in ("sweep", "main") and run["score"] != "general":
         start_at_unit_variance(model, task.make(batches.indices(0)))
     began, before = time.process_time(), look(model, task.looked_at)
     n_steps = settings["n_steps"]
@@ -158,10 +165,10 @@ def train_one(task: Task, settings: dict[str, Any], run: Run) -> Run:
     )
     return {
         **run,
-        "loss": round(history.evaluations[-1]["loss"], 5),
-        "curve": [[e["step"], round(e["loss"], 5)] for e in history.evaluations],
-        "start": {name: round(value, 5) for name, value in before.items()},
-        "end": {name: round(value, 5) for name, value in look(model, task.looked_at).items()},
+        "loss": finite(history.evaluations[-1]["loss"]),
+        "curve": [[e["step"], finite(e["loss"])] for e in history.evaluations],
+        "start": before,
+        "end": look(model, task.looked_at),
         "n_attention_parameters": sum(p.numel() for p in model.attention.parameters()),
         "cpu_seconds": round(time.process_time() - began, 1),
     }
@@ -173,36 +180,53 @@ def arms(settings: dict[str, Any]) -> list[tuple[str, int]]:
     return [(score, width) for width in widths for score in scores] + [("general", 0)]
 
 
+def small_arms(settings: dict[str, Any]) -> list[tuple[str, int]]:
+    """List every score with the widths that start from small weights too."""
+    scores, widths = settings["scores"], settings["small_start_widths"]
+    return [(score, width) for width in widths for score in scores]
+
+
 def plan(settings: dict[str, Any], done: list[Run]) -> Iterator[Run]:
-    """Give the runs in order; later ones use the best rates of the sweep, in ``done`` by then."""
-    for rate in settings["rates"]:
-        for score, width in arms(settings):
-            yield dict(
-                phase="sweep", score=score, width=width, seed=settings["sweep_seed"], rate=rate
-            )
+    """Give the runs in order; later ones use the best rates of the sweeps, in ``done`` by then."""
+    phases = {"main": arms(settings), "small_start": small_arms(settings)}
+    for phase, these in phases.items():
+        for rate in settings["rates"]:
+            for score, width in these:
+                yield dict(
+                    phase=SWEEP_OF[phase],
+                    score=score,
+                    width=width,
+                    seed=settings["sweep_seed"],
+                    rate=rate,
+                )
     best = best_rates(done)
     for seed in settings["seeds"]:
-        for score, width in arms(settings):
-            rate = best[score, width]
-            yield dict(phase="main", score=score, width=width, seed=seed, rate=rate)
-    for seed in settings["seeds"]:
-        for width in settings["small_start_widths"]:
-            for score in settings["scores"]:
-                rate = best[score, width]
-                yield dict(phase="small_start", score=score, width=width, seed=seed, rate=rate)
+        for phase, these in phases.items():
+            for score, width in these:
+                rate = best[phase, score, width]
+                yield dict(phase=phase, score=score, width=width, seed=seed, rate=rate)
+                # Both starts of some forms, at these rates whatever the sweep says.
+                if [score, width] in settings["compared_by_rate"]["arms"]:
+                    for rate in settings["compared_by_rate"]["rates"]:
+                        yield dict(phase=phase, score=score, width=width, seed=seed, rate=rate)
 
 
-def best_rates(done: list[Run]) -> dict[tuple[str, int], float]:
-    """Give the learning rate of the lowest loss in the sweep, for each score and width."""
-    swept = sorted((r for r in done if r["phase"] == "sweep"), key=lambda r: -r["loss"])
-    return {(r["score"], r["width"]): r["rate"] for r in swept}  # the last, lowest one stays
+def best_rates(done: list[Run]) -> dict[tuple[str, str, int], float]:
+    """Give the learning rate of the lowest loss in its sweep, for each phase, score and width."""
+    best = {}
+    for phase, sweep in SWEEP_OF.items():
+        swept = [r for r in done if r["phase"] == sweep and r["loss"] is not None]
+        for r in sorted(swept, key=lambda r: -r["loss"]):  # the last, lowest one stays
+            best[phase, r["score"], r["width"]] = r["rate"]
+    return best
 
 
 def n_runs(settings: dict[str, Any]) -> int:
-    """Count the runs."""
-    n_seeds = len(settings["seeds"])
-    small = n_seeds * len(settings["small_start_widths"]) * len(settings["scores"])
-    return (len(settings["rates"]) + n_seeds) * len(arms(settings)) + small
+    """Count the runs, at most: some of the comparison by rate are in the plan already."""
+    n = len(arms(settings)) + len(small_arms(settings))
+    compared = settings["compared_by_rate"]
+    by_rate = 2 * len(compared["arms"]) * len(compared["rates"])
+    return len(settings["rates"]) * n + len(settings["seeds"]) * (n + by_rate)
 
 
 def main() -> None:
@@ -231,7 +255,7 @@ def main() -> None:
         if any(run.items() <= record.items() for record in runs):
             continue
         runs.append(train_one(task, settings, run))
-        write_atomic(arguments.log, json.dumps(log, indent=1).encode())
+        write_atomic(arguments.log, json.dumps(log, indent=1, allow_nan=False).encode())
 
 
 if __name__ == "__main__":

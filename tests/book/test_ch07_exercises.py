@@ -49,6 +49,7 @@ RIGHT = [
 WRONG = [
     ("07.1", lambda *a: pairs(*a).tolist(), "give a tensor"),
     ("07.1", lambda *a: pairs(*a).T, "transpose it"),
+    ("07.1", lambda x, c, q, k, w: torch.tanh(x @ q + c @ k) @ w, "add an axis"),
     ("07.1", lambda x, c, q, k, w: ((x @ q)[:, None] + c @ k) @ w, "tanh is missing"),
     ("07.1", lambda *a: pairs(*a).softmax(-1), "before the softmax"),
     ("07.1", lambda x, c, q, k, w: torch.tanh(((x @ q)[:, None] + c @ k) @ w), "not after it"),
@@ -75,7 +76,9 @@ WRONG = [
     ("07.4", lambda b, q, k, d, s: b * q * k * d, "several bytes"),
     ("07.4", lambda b, q, k, d, s: q * k * d * s, "one sequence"),
     ("07.4", lambda b, q, k, d, s: b * q * q * d * s, "differ in number"),
-    ("07.4", lambda b, q, k, d, s: 2 * d * d * s, "those are weights"),
+    ("07.4", lambda b, q, k, d, s: 2 * d * d * s, "those are parameters"),
+    ("07.4", lambda b, q, k, d, s: kept(b, q, k, d, s) + (b * (q + k) + 1) * d * s, "q, k and w"),
+    ("07.4", lambda b, q, k, d, s: kept(b, q, k, d, s) + b * (q + k) * d * s, "q and k are in"),
     ("07.4", lambda *a: 8 * kept(*a), "bits"),
     ("07.5", lambda q, k, w: torch.tanh(q[:, None] + k) @ w, "more than n_q"),
     ("07.5", lambda q, k, w: w[-1] * torch.tanh(q[:, -1:] + k[:, -1]), "add the features up"),

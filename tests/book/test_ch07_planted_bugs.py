@@ -141,10 +141,31 @@ def test_exchanged_forms_fail_b066(monkeypatch: pytest.MonkeyPatch) -> None:
     log = recipe_log("key_width")
     other = {"scaled": "additive", "additive": "scaled"}
     for run in log["runs"]:
-        run["score"] = other.get(run["score"], run["score"])
+        if (run["phase"], run["rate"]) == ("main", 0.01):  # the chosen rate of both
+            run["score"] = other.get(run["score"], run["score"])
     monkeypatch.setattr(tfbook.book, "recipe_log", lambda name: log)
     with pytest.raises(ClaimError, match="b066"):
         run_cells(NOTEBOOK, *LOG)
+
+
+def test_a_small_start_that_does_not_help_fails_b067(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = recipe_log("key_width")
+    for run in log["runs"]:
+        if (run["phase"], run["score"]) == ("small_start", "dot"):
+            run["loss"] += 0.5
+    monkeypatch.setattr(tfbook.book, "recipe_log", lambda name: log)
+    with pytest.raises(ClaimError, match="b067"):
+        run_cells(NOTEBOOK, *LOG)
+
+
+def test_tanh_that_wait_for_one_another_fail_c137(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waiting(q: Tensor, k: Tensor, w: Tensor) -> Tensor:
+        scores = torch.tanh(q[:, None] + k) @ w
+        return scores + 0.1 * scores.flatten().cumsum(0).view_as(scores)
+
+    monkeypatch.setattr(tfbook.attention, "additive_scores", waiting)
+    with pytest.raises(ClaimError, match="c137"):
+        run_cells(NOTEBOOK, *STEPS)
 
 
 def test_exchanged_forms_and_a_source_read_backwards_fail(
@@ -162,6 +183,18 @@ def test_exchanged_forms_and_a_source_read_backwards_fail(
         return alignment(self, *args, **kw).flip(-1)
 
     monkeypatch.setattr(AttendingGRU, "alignment", backwards)
+    with pytest.raises(ClaimError, match="b060"):
+        exec(source["def hits("], namespace)
+
+    def straight(self: AttendingGRU, *args: Any, **kw: Any) -> Tensor:
+        """Reads straight along the word, whatever stands there; the last column is its end."""
+        right = alignment(self, *args, **kw)
+        line, last = torch.zeros_like(right), right.shape[2] - 2
+        for i in range(right.shape[1]):
+            line[:, i, min(last, round(i * last / max(1, right.shape[1] - 2)))] = 1
+        return line
+
+    monkeypatch.setattr(AttendingGRU, "alignment", straight)
     with pytest.raises(ClaimError, match="b060"):
         exec(source["def hits("], namespace)
 

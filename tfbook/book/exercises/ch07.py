@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tfbook.book.exercises import Wrong
+from tfbook.book.exercises.compare import as_tensor, compare
 
 N_Q, N_K, D_QUERY, D_KEY, D_HEAD = 3, 5, 7, 4, 2
 
@@ -18,7 +19,16 @@ def check_pair_scores(fn: Callable[..., Any]) -> None:
     """Exercise 7.1."""
     x, c, w_q, w_k = _draw((N_Q, D_QUERY), (N_K, D_KEY), (D_QUERY, D_HEAD), (D_KEY, D_HEAD))
     (w,) = _draw((D_HEAD,))
-    given = _as_tensor(fn(*(t.clone() for t in (x, c, w_q, w_k, w))), (N_Q, N_K))
+    try:
+        result = fn(*(t.clone() for t in (x, c, w_q, w_k, w)))
+    except RuntimeError as error:
+        if "must match" not in str(error):
+            raise
+        raise Wrong(
+            f"{str(error).splitlines()[0]}: add an axis to queries and keys, so that every query"
+            " meets every key"
+        ) from error
+    given = as_tensor(result, (N_Q, N_K))
     q, k = x @ w_q, c @ w_k
     pairs = q[:, None] + k[None]
     right = torch.tanh(pairs) @ w
@@ -32,7 +42,7 @@ def check_pair_scores(fn: Callable[..., Any]) -> None:
         "w is missing: weigh the features before you add them up": torch.tanh(pairs).sum(dim=-1),
         "tanh of query and key apart: add the two first": (q.tanh()[:, None] + k.tanh()) @ w,
     }
-    _compare(given, right, mistakes)
+    compare(given, right, mistakes)
 
 
 def check_read_real(fn: Callable[..., Any]) -> None:
@@ -40,7 +50,7 @@ def check_read_real(fn: Callable[..., Any]) -> None:
     scores, values = _draw((N_Q, N_K), (N_K, D_KEY))
     scores = 2 * scores
     real = torch.tensor([True, True, False, True, False])
-    given = _as_tensor(fn(scores.clone(), values.clone(), real.clone()), (N_Q, D_KEY))
+    given = as_tensor(fn(scores.clone(), values.clone(), real.clone()), (N_Q, D_KEY))
     hidden = scores.masked_fill(~real, -torch.inf)
     weights = scores.softmax(dim=-1)
     mistakes = {
@@ -56,7 +66,7 @@ def check_read_real(fn: Callable[..., Any]) -> None:
             scores.masked_fill(real, -torch.inf).softmax(dim=-1) @ values
         ),
     }
-    _compare(given, hidden.softmax(dim=-1) @ values, mistakes)
+    compare(given, hidden.softmax(dim=-1) @ values, mistakes)
 
 
 def check_joined_matrix(fn: Callable[..., Any]) -> None:
@@ -73,7 +83,7 @@ def check_joined_matrix(fn: Callable[..., Any]) -> None:
         "no scale here: the two sides must be equal": right / D_HEAD**0.5,
         "a softmax has no place here: give the matrix": right.softmax(dim=-1),
     }
-    _compare(_as_tensor(given, (D_QUERY, D_KEY)), right, mistakes)
+    compare(as_tensor(given, (D_QUERY, D_KEY)), right, mistakes)
 
 
 def check_bytes_kept(fn: Callable[..., Any]) -> None:
@@ -90,7 +100,11 @@ def check_bytes_kept(fn: Callable[..., Any]) -> None:
             batch * n_q * n_k * d_head: "that is the number of numbers: each has several bytes",
             n_q * n_k * d_head * size: "that is one sequence: multiply by the batch",
             batch * n_q * n_q * d_head * size: "queries and keys may differ in number: use both",
-            2 * d_head * d_head * size: "those are weights: the features of the pairs are asked",
+            2 * d_head * d_head * size: "those are parameters: the features of the pairs are asked",
+            (batch * (n_q * n_k + n_q + n_k) * d_head + d_head) * size: "q, k and w are in it:"
+            " give the bytes of the features alone",
+            batch * (n_q * n_k + n_q + n_k) * d_head * size: "q and k are in it: give the bytes"
+            " of the features alone",
             batch * n_q * n_k * d_head * size * 8: "those are bits: size is in bytes",
         }
         right = batch * n_q * n_k * d_head * size
@@ -105,7 +119,7 @@ def check_lean_scores(fn: Callable[..., Any]) -> None:
     q, k = _draw((n_q, d_head), (n_k, d_head))
     (w,) = _draw((d_head,))
     with _Largest() as largest:
-        given = _as_tensor(fn(q.clone(), k.clone(), w.clone()), (n_q, n_k))
+        given = as_tensor(fn(q.clone(), k.clone(), w.clone()), (n_q, n_k))
     features = torch.tanh(q[:, None] + k[None])
     mistakes = {
         "only the last feature is there: add the features up": features[..., -1] * w[-1],
@@ -113,7 +127,7 @@ def check_lean_scores(fn: Callable[..., Any]) -> None:
         "that is a dot product": q @ k.T,
         "tanh is missing": (q[:, None] + k[None]) @ w,
     }
-    _compare(given, features @ w, mistakes)
+    compare(given, features @ w, mistakes)
     if largest.numel > n_q * n_k:
         raise Wrong(
             f"right, but a tensor of {largest.numel} numbers was made, more than n_q·n_k ="
@@ -136,24 +150,6 @@ class _Largest(TorchDispatchMode):
 def _draw(*shapes: tuple[int, ...]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(len(shapes))
     return [torch.randn(shape, generator=generator) for shape in shapes]
-
-
-def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise Wrong(f"give a tensor, not {type(given).__name__}")
-    if given.shape != shape:
-        hint = ": transpose it" if given.shape == shape[::-1] and len(set(shape)) > 1 else ""
-        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}{hint}")
-    return given
-
-
-def _compare(given: Tensor, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    if torch.allclose(given, right, atol=1e-5):
-        return
-    for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given, wrong, atol=1e-5):
-            raise Wrong(diagnosis)
-    raise Wrong(f"got {given.tolist()}, expected {right.tolist()}")
 
 
 CHECKERS = {
