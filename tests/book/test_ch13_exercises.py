@@ -133,6 +133,11 @@ WRONG: list[tuple[str, Callable, str]] = [
     ("13.3", lambda x, f, n, p: f(n(x)), "the skip is missing"),
     ("13.3", lambda x, f, n, p: n(x) + f(n(x)), "add x itself"),
     ("13.3", lambda x, f, n, p: x + f(x), "there is no norm"),
+    (
+        "13.3",
+        lambda x, f, n, p: n(x) + n(f(x)) if p == "post" else FORMS[p](x, f, n),
+        "the norm is taken of the sum, not of x and f(x) apart",
+    ),
     ("13.4", lambda x, s, n: sum(parts(x, s, n)), "a list of tensors"),
     ("13.4", lambda x, s, n: parts(x, s, n)[1:], "the first part is missing"),
     ("13.4", lambda x, s, n: [*parts(x, s, n), x], "5 parts"),
@@ -141,7 +146,7 @@ WRONG: list[tuple[str, Callable, str]] = [
     ("13.4", raw, "raw stream"),
     ("13.5", lambda n, x: 1, "give 'token'"),
     ("13.5", lambda n, x: "token", "look at the others"),
-    ("13.5", first_token_only, "move every token"),
+    ("13.5", first_token_only, "move each token in turn"),
     ("13.5", own_sequence_only, "other sequences too"),
     ("13.5", lambda n, x: "batch", "do not count the changed token"),
 ]

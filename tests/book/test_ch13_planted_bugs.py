@@ -76,7 +76,7 @@ def test_a_norm_on_the_branch_is_not_post_norm(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(PostNorm, "forward", norm_on_the_branch)
     with pytest.raises(ClaimError, match="Post-norm placement"):
         run_cells(NOTEBOOK, *WIRES)
-    with pytest.raises(ClaimError, match="c122"):
+    with pytest.raises(AssertionError, match="not the formula of 2017"):
         run_cells(NOTEBOOK, *FORMULA)
     after(namespace, "def stream_sizes(")
     with pytest.raises(ClaimError, match="c161"):
@@ -158,13 +158,42 @@ def test_a_leak_that_is_not_there_fails_b085() -> None:
 def test_a_log_in_which_post_norm_learns_as_well_fails_c009(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cells = ("def rms(x)", "def encoder(", "def language_model(", "def gradients(")
-    namespace = run_cells(NOTEBOOK, *WIRES)
-    after(namespace, *cells, "log = recipe_log(", '"c009"')
+    namespace = trained()
     tampered = copy.deepcopy(namespace["log"])
     for run in tampered["runs"]:
         run["validation"] = min(run["validation"], 2.3)
     monkeypatch.setitem(namespace, "recipe_log", lambda name: tampered)
-    after(namespace, "log = recipe_log(")
+    after(namespace, "log = recipe_log(", "tried = [", "small = {")
     with pytest.raises(ClaimError, match="c009"):
         after(namespace, '"c009"')
+    with pytest.raises(ClaimError, match="c105"):
+        after(namespace, '"c105"')
+
+
+def test_a_small_start_that_does_not_help_fails_c009(monkeypatch: pytest.MonkeyPatch) -> None:
+    namespace = trained()
+    tampered = copy.deepcopy(namespace["log"])
+    for run in tampered["runs"]:
+        if run["grid"] == "small_start" and run["placement"] == "post":
+            run["validation"] = 3.03
+    monkeypatch.setitem(namespace, "recipe_log", lambda name: tampered)
+    after(namespace, "log = recipe_log(", "tried = [", "small = {")
+    with pytest.raises(ClaimError, match="c009"):
+        after(namespace, '"c009"')
+
+
+def test_tokens_that_stay_apart_in_stuck_models_fail_c296() -> None:
+    namespace = trained()
+    after(namespace, "def entropy(", "def differences(", '"c296"')
+    for run in namespace["stuck"]:
+        run["layers"]["spread"][-1] = 0.5
+    with pytest.raises(ClaimError, match="c296"):
+        after(namespace, '"c296"')
+
+
+def trained() -> dict[str, Any]:
+    """Run the cells up to the claims about trained models."""
+    namespace = run_cells(NOTEBOOK, *WIRES)
+    after(namespace, "def rms(x)", "def encoder(", "def language_model(", "def gradients(")
+    after(namespace, "log = recipe_log(", "tried = [", "def spread_of(", "small = {", '"c009"')
+    return namespace

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
+from tfbook.book.exercises.compare import as_tensor, compare
 
 
 def check_layer_norm(fn: Callable[..., Any]) -> None:
     """Exercise 13.1."""
     x, gain, bias = _tokens()
     for eps in (1e-5, 0.5):
-        given = _as_tensor(fn(x.clone(), gain.clone(), bias.clone(), eps), (2, 3, 5))
+        given = as_tensor(fn(x.clone(), gain.clone(), bias.clone(), eps), (2, 3, 5))
         mean = x.mean(-1, keepdim=True)
         variance = x.var(-1, keepdim=True, correction=0)
         unbiased = x.var(-1, keepdim=True)
@@ -52,14 +53,14 @@ def check_layer_norm(fn: Callable[..., Any]) -> None:
                 x - x.mean((0, 1)), (x.var((0, 1), correction=0) + eps).sqrt()
             ),
         }
-        _compare(given, scaled(x - mean, (variance + eps).sqrt()), mistakes)
+        compare(given, scaled(x - mean, (variance + eps).sqrt()), mistakes)
 
 
 def check_rms_norm(fn: Callable[..., Any]) -> None:
     """Exercise 13.2."""
     x, gain, _ = _tokens()
     for eps in (1e-6, 0.5):
-        given = _as_tensor(fn(x.clone(), gain.clone(), eps), (2, 3, 5))
+        given = as_tensor(fn(x.clone(), gain.clone(), eps), (2, 3, 5))
         square = x.square().mean(-1, keepdim=True)
         centred = x - x.mean(-1, keepdim=True)
         mistakes = {
@@ -81,7 +82,7 @@ def check_rms_norm(fn: Callable[..., Any]) -> None:
             / (x.square().mean() + eps).sqrt()
             * gain,
         }
-        _compare(given, x / (square + eps).sqrt() * gain, mistakes)
+        compare(given, x / (square + eps).sqrt() * gain, mistakes)
 
 
 def check_join(fn: Callable[..., Any]) -> None:
@@ -91,8 +92,9 @@ def check_join(fn: Callable[..., Any]) -> None:
     def f(h: Tensor) -> Tensor:
         return 10 * h + 1
 
+    # Not linear: the norm of a sum must differ from the sum of the norms.
     def norm(h: Tensor) -> Tensor:
-        return h / 2
+        return h / h.square().mean(-1, keepdim=True).sqrt()
 
     right = {
         "pre": x + f(norm(x)),
@@ -107,7 +109,7 @@ def check_join(fn: Callable[..., Any]) -> None:
         "both": "the norm stands before and after the sublayer, on the branch",
     }
     for placement, wanted in right.items():
-        given = _as_tensor(fn(x.clone(), f, norm, placement), (1, 1, 2))
+        given = as_tensor(fn(x.clone(), f, norm, placement), (1, 1, 2))
         mistakes = {
             f"for {placement!r} you give the {other} form: {hints[placement]}": value
             for other, value in right.items()
@@ -120,11 +122,14 @@ def check_join(fn: Callable[..., Any]) -> None:
             "both": norm(f(norm(x))),
         }
         mistakes[f"{placement!r}: the skip is missing, x must be added"] = without[placement]
-        mistakes[f"{placement!r}: the skip adds the normalised x; add x itself"] = (
-            norm(x) + without[placement]
+        apart = (
+            "'post': the norm is taken of the sum, not of x and f(x) apart"
+            if placement == "post"
+            else f"{placement!r}: the skip adds the normalised x; add x itself"
         )
+        mistakes[apart] = norm(x) + without[placement]
         mistakes[f"{placement!r}: there is no norm: {hints[placement]}"] = x + f(x)
-        _compare(given, wanted, mistakes)
+        compare(given, wanted, mistakes)
 
 
 def check_stream_parts(fn: Callable[..., Any]) -> None:
@@ -150,14 +155,14 @@ def check_stream_parts(fn: Callable[..., Any]) -> None:
         raise Wrong("the first part is missing: x itself enters the stream")
     if len(given) != len(wanted):
         raise Wrong(f"you give {len(given)} parts; there are {len(wanted)}: x and each sublayer's")
-    parts = [_as_tensor(part, (1, 1, 3)) for part in given]
+    parts = [as_tensor(part, (1, 1, 3)) for part in given]
     streams = list(torch.cat(wanted).cumsum(0)[:, None])
     same_input = [x, *(f(norm(x)) for f in sublayers)]
     unnormed, raw = x, [x]
     for f in sublayers:
         raw.append(f(unnormed))
         unnormed = unnormed + raw[-1]
-    _compare(
+    compare(
         torch.cat(parts),
         torch.cat(wanted),
         {
@@ -177,7 +182,9 @@ def check_shares(fn: Callable[..., Any]) -> None:
     x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
 
     def over(*axes: int) -> Callable[[Tensor], Tensor]:
-        return lambda h: (h - h.mean(axes, keepdim=True)) / (h.std(axes, keepdim=True) + 1e-3)
+        return lambda h: (
+            (h - h.mean(axes, keepdim=True)) / (h.std(axes, keepdim=True, correction=0) + 1e-3)
+        )
 
     cases: tuple[tuple[str, Callable[[Tensor], Tensor], str], ...] = (
         ("layer norm", over(2), "token"),
@@ -196,7 +203,10 @@ def check_shares(fn: Callable[..., Any]) -> None:
         if given == right:
             continue
         if name.startswith(("a sum", "a running")):
-            raise Wrong(f"{name} is {right!r}, you say {given!r}: move every token, not only one")
+            raise Wrong(
+                f"{name} is {right!r}, you say {given!r}: move each token in turn, and look at the "
+                "outputs before and after it"
+            )
         if given == "sequence" and right == "batch":
             raise Wrong(f"{name} is 'batch': look at the outputs of the other sequences too")
         if given == "token":
@@ -209,23 +219,6 @@ def _tokens() -> tuple[Tensor, Tensor, Tensor]:
     x = 2 * torch.randn(2, 3, 5, generator=generator) + torch.tensor([1.0, 2.0, 3.0, 5.0, 8.0])
     gain = torch.tensor([1.0, 2.0, 0.5, -1.0, 3.0])
     return x, gain, torch.tensor([0.5, -1.0, 2.0, 0.0, 1.0])
-
-
-def _as_tensor(given: Any, shape: tuple[int, ...]) -> Tensor:
-    if not isinstance(given, Tensor):
-        raise Wrong(f"give a tensor, not {type(given).__name__}")
-    if given.shape != shape:
-        raise Wrong(f"the shape is {tuple(given.shape)}, it should be {shape}")
-    return given
-
-
-def _compare(given: Tensor, right: Tensor, mistakes: dict[str, Tensor]) -> None:
-    if torch.allclose(given, right, atol=1e-5):
-        return
-    for diagnosis, wrong in mistakes.items():
-        if torch.allclose(given, wrong, atol=1e-5):
-            raise Wrong(diagnosis)
-    raise Wrong(f"got {given.flatten().tolist()}, expected {right.flatten().tolist()}")
 
 
 CHECKERS = {
