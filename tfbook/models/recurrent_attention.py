@@ -147,9 +147,7 @@ class AttendingGRU(nn.Module):
         Raises:
             ValueError: lengths that do not fit the source, or a target without a position.
         """
-        context = self.encode(source_ids, source_lengths=source_lengths)
-        states = self.states(target_ids, context)
-        mask = lengths_mask("source_lengths", source_ids, source_lengths)
+        states, context, mask = self._asked(source_ids, target_ids, source_lengths)
         read = self.attention(states, context, mask=mask)
         return self.output(torch.tanh(self.read(torch.cat([read, states], dim=-1))))
 
@@ -173,11 +171,18 @@ class AttendingGRU(nn.Module):
         Raises:
             ValueError: as in :meth:`forward`.
         """
+        states, context, mask = self._asked(source_ids, target_ids, source_lengths)
+        attention: Any = self.attention  # a module that can give its weights
+        weights: Tensor = attention.weights(states, context, mask=mask)
+        return weights[:, 0]
+
+    def _asked(
+        self, source_ids: Tensor, target_ids: Tensor, source_lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the attention gets: the states that ask, the context, and which of it is real."""
         context = self.encode(source_ids, source_lengths=source_lengths)
         mask = lengths_mask("source_lengths", source_ids, source_lengths)
-        attention: Any = self.attention  # a module that can give its weights
-        weights: Tensor = attention.weights(self.states(target_ids, context), context, mask=mask)
-        return weights[:, 0]
+        return self.states(target_ids, context), context, mask
 
 
 def _backwards(ids: Tensor, lengths: Tensor | None) -> Int[Tensor, "batch n"]:

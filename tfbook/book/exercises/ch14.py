@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -84,11 +84,24 @@ def check_share(fn: Callable[..., Any]) -> None:
 
 def check_position_wise(fn: Callable[..., Any]) -> None:
     """Exercise 14.3."""
-    g = torch.Generator().manual_seed(0)
-    x = torch.randn(6, 4, generator=g, dtype=torch.float64)
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for name, f, right, why in _layers():
+        given = fn(f, x.clone())
+        if isinstance(given, Tensor):
+            given = given.item()
+        if given not in (True, False):
+            raise Wrong(f"give True or False, not {given!r}")
+        given = bool(given)  # NumPy has a True of its own
+        if given is not right:
+            raise Wrong(f"{name}: you say {given}, but {why}")
+
+
+def _layers() -> Iterator[tuple[str, Callable[[Tensor], Tensor], bool, str]]:
+    """Functions of ``(n, 4)`` rows, whether each row is alone in them, and why."""
+    g = torch.Generator().manual_seed(1)
     w = torch.randn(4, 4, generator=g, dtype=torch.float64)
     table = torch.randn(6, 4, generator=g, dtype=torch.float64)
-    cases: tuple[tuple[str, Callable[[Tensor], Tensor], bool, str], ...] = (
+    yield from (
         ("a feed-forward layer", lambda a: F.relu(a @ w) @ w.T, True, "each token is alone in it"),
         (
             "attention",
@@ -136,15 +149,6 @@ def check_position_wise(fn: Callable[..., Any]) -> None:
         ),
         ("squaring", lambda a: a * a, True, "it acts on single numbers"),
     )
-    for name, f, right, why in cases:
-        given = fn(f, x.clone())
-        if isinstance(given, Tensor):
-            given = given.item()
-        if given not in (True, False):
-            raise Wrong(f"give True or False, not {given!r}")
-        given = bool(given)  # NumPy has a True of its own
-        if given is not right:
-            raise Wrong(f"{name}: you say {given}, but {why}")
 
 
 def check_strongest(fn: Callable[..., Any]) -> None:
