@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
 import torch
+from exercise_answers import answer_tests
 from torch import Tensor
-
-from tfbook.book import exercises
 
 
 def pairs(x: Tensor, c: Tensor, w_q: Tensor, w_k: Tensor, w: Tensor) -> Tensor:
@@ -88,14 +84,4 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("exercise", "fn"), RIGHT)
-def test_a_right_answer_passes(exercise: str, fn: Callable) -> None:
-    assert exercises.check(exercise, fn) is True
-
-
-@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
-def test_a_wrong_answer_is_diagnosed(
-    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exercises.check(exercise, fn) is False
-    assert diagnosis in capsys.readouterr().out
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT, WRONG)

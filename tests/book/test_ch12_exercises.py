@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import pytest
 import torch
+from exercise_answers import answer_tests
 from torch import Tensor
-
-from tfbook.book import exercises
 
 
 def rotate(x: Tensor, t: Tensor, *, power: float = -2.0, sign: float = 1.0) -> Tensor:
@@ -193,14 +191,4 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("exercise", RIGHT)
-def test_a_right_answer_passes(exercise: str) -> None:
-    assert exercises.check(exercise, RIGHT[exercise]) is True
-
-
-@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
-def test_a_wrong_answer_is_diagnosed(
-    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exercises.check(exercise, fn) is False
-    assert diagnosis in capsys.readouterr().out
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 import torch
 import torch.nn.functional as F
+from exercise_answers import answer_tests
 from torch import Tensor
-
-from tfbook.book import exercises
 
 
 def norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
@@ -156,14 +154,4 @@ def rms_of(x: Tensor) -> Tensor:
     return x.square().mean(-1, keepdim=True).sqrt()
 
 
-@pytest.mark.parametrize("exercise", RIGHT)
-def test_a_right_answer_passes(exercise: str) -> None:
-    assert exercises.check(exercise, RIGHT[exercise]) is True
-
-
-@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
-def test_a_wrong_answer_is_diagnosed(
-    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exercises.check(exercise, fn) is False
-    assert diagnosis in capsys.readouterr().out
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
+from exercise_answers import answer_tests
 
-from tfbook.book import exercises
 from tfbook.training import inverse_square_root
 
 
@@ -61,14 +60,4 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("exercise", RIGHT)
-def test_a_right_answer_passes(exercise: str) -> None:
-    assert exercises.check(exercise, RIGHT[exercise]) is True
-
-
-@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
-def test_a_wrong_answer_is_diagnosed(
-    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exercises.check(exercise, fn) is False
-    assert diagnosis in capsys.readouterr().out
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)

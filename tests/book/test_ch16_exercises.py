@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import pytest
-
-from tfbook.book import exercises
+from exercise_answers import answer_tests
 
 
 def attention(n: int, d: int, *, maps: int = 4, products: int = 2, each: int = 2) -> int:
@@ -93,17 +90,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("exercise", RIGHT)
-def test_a_right_answer_passes(exercise: str) -> None:
-    assert exercises.check(exercise, RIGHT[exercise]) is True
-
-
-@pytest.mark.parametrize(("exercise", "fn", "diagnosis"), WRONG)
-def test_a_wrong_answer_is_diagnosed(
-    exercise: str, fn: Callable, diagnosis: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert exercises.check(exercise, fn) is False
-    assert diagnosis in capsys.readouterr().out
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)
 
 
 def test_the_examples_of_the_notebook() -> None:
