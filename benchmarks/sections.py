@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benchmarks import attending, choices, generating, report, training_step
+from benchmarks import (
+    attending,
+    choices,
+    generating,
+    language_model_tables,
+    language_models,
+    report,
+    tokenizing,
+    training_step,
+)
 from benchmarks.timing import Timing
 
 Cases = Mapping[str, Callable[[], object]]
@@ -30,7 +39,16 @@ class Section:
 
 
 #: The names of the sections, in the order of the page.
-NAMES = ("training_step", "positions", "norms", "attention", "decoding")
+NAMES = (
+    "training_step",
+    "positions",
+    "norms",
+    "attention",
+    "decoding",
+    "generate",
+    "smollm2",
+    "tokenization",
+)
 
 
 def sections(*, quick: bool) -> dict[str, Section]:
@@ -45,6 +63,8 @@ def sections(*, quick: bool) -> dict[str, Section]:
     sizes = training_step.Sizes(batch=2, length=64) if quick else training_step.Sizes()
     lengths = (128, 512) if quick else (128, 256, 512, 1024, 2048, 4096)
     decodings = ((1, 16),) if quick else ((1, 128), (8, 64))
+    batches = (1,) if quick else (1, 8)
+    kinds = language_models.WEIGHTS
     return {
         "training_step": _training(sizes),
         "positions": _chosen(choices.POSITIONS, report.positions_table, sizes),
@@ -58,6 +78,21 @@ def sections(*, quick: bool) -> dict[str, Section]:
             {shape: partial(generating.cases, *shape) for shape in decodings},
             2 * len(decodings),
             report.generation_table,
+        ),
+        "generate": Section(
+            {batch: partial(language_models.cases, batch) for batch in batches},
+            (1 + len(language_models.CACHES)) * len(batches),
+            language_model_tables.written_table,
+        ),
+        "smollm2": Section(
+            {weights: partial(language_models.token_cases, weights) for weights in kinds},
+            language_models.n_token_cases(kinds),
+            language_model_tables.token_table,
+        ),
+        "tokenization": Section(
+            {name: partial(tokenizing.cases, name) for name in tokenizing.TEXTS},
+            len(tokenizing.SYSTEMS) * len(tokenizing.STATES) * len(tokenizing.TEXTS),
+            tokenizing.tokenization_table,
         ),
     }
 

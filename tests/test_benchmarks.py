@@ -8,7 +8,16 @@ from parity import close, randomized
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks import attending, choices, generating, report, sections
+from benchmarks import (
+    attending,
+    choices,
+    generating,
+    language_model_tables,
+    language_models,
+    report,
+    sections,
+    tokenizing,
+)
 from benchmarks.__main__ import parser
 from benchmarks.__main__ import run as measure_sections
 from benchmarks.choices import NORMS, POSITIONS, peer_case
@@ -140,6 +149,36 @@ def test_the_other_cases_run() -> None:
         run()
 
 
+def test_both_libraries_write_the_same() -> None:
+    ours, *theirs = (run() for run in language_models.cases(2, 5).values())
+    assert ours.shape == (2, 5)
+    assert all(written.equal(ours) for written in theirs)
+
+
+def test_the_tables_of_language_models() -> None:
+    two = {name: Timing((t, t)) for name, t in zip("tds", (1.0, 2.0, 4.0), strict=True)}
+    names = ("tfbook", "Hugging Face, dynamic", "Hugging Face, static")
+    written = dict(zip(names, two.values(), strict=True))
+    text = language_model_tables.written_table({8: written}, 16)
+    assert "| 8 | 128 | 64 | 32 | 2.00 |" in text
+    tokens = {
+        "tfbook": Timing((3.0, 3.0)),
+        "tfbook, prompt": Timing((1.0, 1.0)),
+        "linear layers alone": Timing((1.6, 1.6)),
+    }
+    text = language_model_tables.token_table({"int8": tokens}, 10)
+    assert "| int8 | – | 200.0 ms | 160.0 ms | 1.25 |" in text
+
+
+def test_both_tokenizers_give_the_same() -> None:
+    made = tokenizing.cases("Python code")
+    assert set(made) == set(tokenizing.CASES)
+    for state in tokenizing.STATES:
+        for _ in range(2):
+            ours, theirs = (made[f"{state}, {system}"]() for system in tokenizing.SYSTEMS)
+            assert ours == theirs
+
+
 def test_the_page() -> None:
     one = Timing((1.0, 1.0))
     steps = {
@@ -150,6 +189,7 @@ def test_the_page() -> None:
         [
             report.training_table(steps, TINY),
             report.attention_table({7: {"attention": one, "fused_attention": one}}),
+            tokenizing.tokenization_table({"code": dict.fromkeys(tokenizing.CASES, one)}),
             report.generation_table({(1, 3): {"cached": one, "uncached": one}}),
         ],
         repetitions=2,
@@ -157,6 +197,7 @@ def test_the_page() -> None:
     assert "| tfbook | 2.000 s | 0.500 | 1.000 s | 0.500 | 0.50 |" in text
     assert "| HF GPT-2 | 4.000 s | 1.000 | 2.000 s | 1.000 | 0.50 |" in text
     assert f"- torch: {torch.__version__}" in text
+    assert "| code | cold | 1000.00 ms | 1000.00 ms | 1.00 |" in text
     assert report.plain(steps)["float32"]["tfbook"] == [2, 2]
 
 

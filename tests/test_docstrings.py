@@ -66,7 +66,7 @@ def gaps(item: Documented) -> list[str]:
         found.append("the first sentence does not end")
     if (
         item.is_exported
-        and item.module != "tfbook.__main__"
+        and not item.module.startswith(("tfbook.__main__", "tfbook.commands"))
         and needs_example(node)
         and ">>>" not in item.docstring
     ):

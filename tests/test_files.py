@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,22 @@ def test_writes_new_and_replaces_old(tmp_path: Path) -> None:
         write_atomic(path, data)
         assert path.read_bytes() == data
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_writes_blocks_one_after_another(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "file", (bytes([i]) * i for i in range(5)))
+    assert (tmp_path / "file").read_bytes() == bytes([1, 2, 2, 3, 3, 3, 4, 4, 4, 4])
+
+
+def test_a_failure_of_the_blocks_leaves_the_old_file_and_no_other(target: Path) -> None:
+    def blocks() -> Iterator[bytes]:
+        yield NEW
+        raise ValueError("the hash is another")
+
+    with pytest.raises(ValueError, match="the hash is another"):
+        write_atomic(target, blocks())
+    assert target.read_bytes() == OLD
+    assert os.listdir(target.parent) == [target.name]
 
 
 def test_takes_a_string_and_a_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

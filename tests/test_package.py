@@ -20,8 +20,9 @@ import tfbook
 
 # Everything outside tfbook.book, which is for notebooks.
 CORE = ["attention", "layers", "models", "positions", "tokenizers", "training", "generation",
-        "device", "hub", "data"]  # fmt: skip
+        "device", "compression", "hub", "data"]  # fmt: skip
 DEPENDENCIES = ["torch", "numpy", "einops", "safetensors.torch", "jaxtyping", "tqdm"]
+DEPENDENCIES += ["regex", "jinja2"]
 
 
 def imported(statements: str) -> set[str]:

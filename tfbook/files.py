@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 BLOCK_SIZE = 1 << 20
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
     """Write a file so that a crash at any moment leaves the old content or the new, whole.
 
     The bytes go to a temporary file in the same folder, are synced to the disk, and take the
@@ -21,7 +22,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
 
     Args:
         path: the file to write. Its folder must exist.
-        data: the content, in bytes.
+        data: the content, or blocks of it one after another, for what is too large to hold. An
+            exception of the iterator counts as a failed step.
 
     Raises:
         OSError: the folder is missing or not writable, the disk is full, or a write, sync or
@@ -39,7 +41,8 @@ def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         try:
-            _write_all(descriptor, data)
+            for block in [data] if isinstance(data, bytes) else data:
+                _write_all(descriptor, block)
             # mkstemp opens to the owner alone; a checkpoint is as public as any other new file.
             _take_usual_mode(target, temporary)
             os.fsync(descriptor)

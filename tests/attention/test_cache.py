@@ -122,3 +122,151 @@ def test_positions_must_be_given_from_the_first_token_on() -> None:
         cache.key_positions(torch.tensor([2]))
     with pytest.raises(RuntimeError, match="the cache holds 2 tokens without positions"):
         cache.advance(1, positions=torch.tensor([2]))
+
+
+def lengths(*values: int) -> Tensor:
+    return torch.tensor(values)
+
+
+def test_a_window_bounds_the_memory_but_not_the_length() -> None:
+    kept = KVCache(
+        n_layers=1, batch=1, n_kv_heads=2, max_length=10_000, d_head=3, window=5, spare=2
+    )
+    assert kept.n_bytes == 2 * 2 * 7 * 3 * 4
+    everything = torch.randn(1, 2, 40, 3)
+    for start in range(40):
+        new = everything[:, :, start : start + 1]
+        keys, _ = kept.layer(0).keys_values(lambda new=new: (new, -new))
+        mask = kept.mask(1)
+        seen = keys if mask is None else keys[:, :, mask[0]]
+        first = max(0, start - 4)
+        assert sorted(seen.flatten().tolist()) == sorted(
+            everything[:, :, first : start + 1].flatten().tolist()
+        )
+        kept.advance(1)
+    assert (kept.length, kept.keys.shape[3]) == (40, 7)
+
+
+def test_steps_write_in_place_and_give_views() -> None:
+    for window in (None, 3):
+        kept = KVCache(n_layers=1, batch=2, n_kv_heads=1, max_length=9, d_head=2, window=window)
+        storage = kept.both.untyped_storage()
+        for _ in range(9):
+            pair = torch.randn(2, 1, 1, 2), torch.randn(2, 1, 1, 2)
+            keys, values = kept.layer(0).keys_values(lambda pair=pair: pair)
+            kept.advance(1, positions=kept.next_positions(1))
+            assert (
+                keys.untyped_storage()._cdata
+                == storage._cdata
+                == kept.keys.untyped_storage()._cdata
+            )
+            assert values.untyped_storage()._cdata == storage._cdata
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_repeat_lets_sequences_of_one_prompt_part(window: int | None) -> None:
+    kept = KVCache(
+        n_layers=2,
+        batch=2,
+        n_kv_heads=7,
+        max_length=9,
+        d_head=11,
+        window=window,
+        padding=lengths(0, 2),
+    )
+    pair = new(4, batch=2)
+    for index in range(2):
+        kept.layer(index).keys_values(lambda: pair)
+    kept.context(1).keys_values(lambda: new(2, batch=2))
+    kept.advance(4, positions=kept.next_positions(4))
+    twice = kept.repeat(2)
+    assert (twice.batch, twice.length, twice.max_length, twice.window) == (4, 4, 9, window)
+    assert twice.padding.tolist() == [0, 0, 2, 2]
+    assert twice.positions.equal(kept.positions[[0, 0, 1, 1]])
+    assert twice.keys.equal(kept.keys[:, [0, 0, 1, 1]])
+    assert twice.values.equal(kept.values[:, [0, 0, 1, 1]])
+    repeated = twice.context(1).keys_values(new)[0]
+    assert repeated.equal(kept.context(1).keys_values(new)[0][[0, 0, 1, 1]])
+    assert twice.context(0).keys_values(lambda: pair) is pair  # nothing was kept there
+    twice.both.fill_(0.0)
+    assert kept.keys.abs().sum() > 0
+    with pytest.raises(ValueError, match="copies=0 must be at least 1"):
+        kept.repeat(0)
+    with pytest.raises(ValueError, match="copies=-1 must be at least 1"):
+        kept.context(1).repeat(-1)
+
+
+def test_crop_forgets_the_newest() -> None:
+    kept = cache()
+    first, second, third = new(2), new(2), new(1)
+    for pair in (first, second):
+        kept.layer(0).keys_values(lambda pair=pair: pair)
+        kept.advance(2, positions=kept.next_positions(2))
+    kept.crop(1)
+    keys, _ = kept.layer(0).keys_values(lambda: third)
+    assert keys.equal(torch.cat([first[0][:, :, :1], third[0]], dim=2))
+    assert kept.key_positions(lengths(1)).tolist() == [0, 1]
+    kept.crop(0)
+    assert (kept.length, kept.positions.tolist()) == (0, [])
+    with pytest.raises(ValueError, match=r"length=1 must lie in \[0, 0\], what the cache holds"):
+        kept.crop(1)
+    with pytest.raises(ValueError, match=r"length=-1 must lie in \[0, 0\]"):
+        kept.crop(-1)
+
+
+def test_crop_reaches_as_far_as_the_spare() -> None:
+    def ring(spare: int) -> KVCache:
+        sizes = dict(n_layers=1, batch=3, n_kv_heads=7, max_length=99, d_head=11)
+        kept = KVCache(**sizes, window=3, spare=spare)
+        kept.layer(0).keys_values(lambda: new(20))
+        kept.advance(20)
+        return kept
+
+    kept = ring(4)
+    kept.crop(15)
+    with pytest.raises(RuntimeError, match="make it with a larger spare"):
+        ring(4).crop(14)
+    ring(0).crop(19)
+    with pytest.raises(RuntimeError, match="has overwritten all before token 17"):
+        ring(0).crop(18)
+
+
+def test_padding_follows_its_rows() -> None:
+    sizes = dict(n_layers=1, n_kv_heads=7, max_length=9, d_head=11)
+    kept = KVCache(batch=3, padding=lengths(1, 0, 2), **sizes)
+    assert (kept.longest_after(0), kept.next_positions(3).tolist()) == (
+        0,
+        [[0, 0, 1], [0, 1, 2], [0, 0, 0]],
+    )
+    assert kept.mask(2)[:, 0, 0].tolist() == [[False, True], [True, True], [False, False]]
+    kept.layer(0).keys_values(lambda: new(4))
+    kept.advance(4)
+    assert kept.longest_after(1) == 5
+    kept.reorder(lengths(1, 2, 2))
+    assert kept.padding.tolist() == [0, 2, 2]
+    assert kept.mask(1)[:, 0, 0, :3].int().tolist() == [[1, 1, 1], [0, 0, 1], [0, 0, 1]]
+    assert kept.longest_after(1) == 5
+    with pytest.raises(ValueError, match=r"padding has shape \(2,\)"):
+        KVCache(batch=3, padding=lengths(1, 0), **sizes)
+
+
+def test_a_callers_mask_is_over_all_tokens() -> None:
+    sizes = dict(n_layers=1, batch=3, n_kv_heads=7, max_length=9, d_head=11)
+    kept = KVCache(**sizes, window=3)
+    kept.advance(4)
+    mask = lengths(0, 1, 0, 0, 1) > 0  # over the tokens 0 to 4, of which 2, 3 and 4 are kept
+    assert kept.layer(0).restrict(mask[None], 1).tolist() == [[False, True, False]]
+    assert kept.layer(0).restrict(torch.ones(1, 1) > 0, 1).tolist() == [[True]]
+    assert kept.layer(0).restrict(None, 1) is None
+
+
+def test_another_type_than_the_caches() -> None:
+    half = new()[0].bfloat16()
+    with pytest.raises(ValueError, match=r"keys are torch\.bfloat16 on cpu, but .* torch\.float32"):
+        cache().layer(0).keys_values(lambda: (half, half))
+    with pytest.raises(ValueError, match=r"values are torch\.float64 .* dtype and device of this"):
+        cache().layer(0).keys_values(lambda: (new()[0], new()[0].double()))
+    with pytest.raises(ValueError, match=r"values have shape \(3, 7, 1, 2\)"):
+        cache().layer(0).keys_values(lambda: (new()[0], new()[0][..., :2]))
+    with pytest.raises(ValueError, match="window=0 must be at least 1"):
+        KVCache(n_layers=1, batch=1, n_kv_heads=1, max_length=1, d_head=1, window=0)

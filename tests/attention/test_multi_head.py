@@ -12,6 +12,7 @@ from tfbook.attention import (
     attention,
     causal_mask,
     padding_mask,
+    sliding_window_mask,
 )
 from tfbook.shapes import merge_heads, split_heads
 
@@ -245,3 +246,46 @@ def test_bad_input() -> None:
         mha(x, context[:1])
     with pytest.raises(ValueError, match="n_k=4 must be at least n_q=5"):
         mha(x, context[:, :4], causal=True)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_window_is_a_mask(causal: bool) -> None:
+    whole = randomized(MultiHeadAttention(D, H), torch.float64)
+    windowed = MultiHeadAttention(D, H, window=2).double()
+    windowed.load_state_dict(whole.state_dict())
+    x, other = torch.randn(B, N, D, dtype=torch.float64), torch.rand(N, N) > 0.3
+    near = sliding_window_mask(N, window=2, causal=causal)
+    close(windowed(x, causal=causal), whole(x, causal=causal, mask=near))
+    close(windowed(x, causal=causal, mask=other), whole(x, causal=causal, mask=near & other))
+    close(windowed.weights(x, causal=causal), whole.weights(x, causal=causal, mask=near))
+    wide = MultiHeadAttention(D, H, window=N).double()
+    wide.load_state_dict(whole.state_dict())
+    assert wide(x, causal=True).equal(whole(x, causal=True))
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize("pieces", [[1] * 9, [4, 1, 4], [2, 7], [9]])
+def test_a_window_decodes_as_it_trains(pieces: list[int], bounded: bool) -> None:
+    mha = randomized(MultiHeadAttention(D, H, n_kv_heads=1, window=3), torch.float64)
+    x = torch.randn(B, 9, D, dtype=torch.float64)
+    sizes = dict(n_layers=1, batch=B, n_kv_heads=1, max_length=9, d_head=11)
+    cache = KVCache(dtype=torch.float64, window=3 if bounded else None, **sizes)
+    outputs = []
+    for piece in x.split(pieces, dim=1):
+        outputs.append(mha(piece, causal=True, cache=cache.layer(0)))
+        cache.advance(piece.shape[1])
+    close(torch.cat(outputs, dim=1), mha(x, causal=True))
+
+
+def test_bad_windows() -> None:
+    with pytest.raises(ValueError, match="window=0 must be at least 1"):
+        MultiHeadAttention(D, H, window=0)
+    x = torch.randn(B, N, D)
+    with pytest.raises(ValueError, match="window=2 counts offsets within one sequence"):
+        MultiHeadAttention(D, H, window=2)(x, x)
+    cache = KVCache(n_layers=1, batch=B, n_kv_heads=H, max_length=9, d_head=11, window=4)
+    message = "the cache keeps window=4, but this attention has window="
+    with pytest.raises(RuntimeError, match=f"{message}2"):
+        MultiHeadAttention(D, H, window=2)(x, cache=cache.layer(0))
+    with pytest.raises(RuntimeError, match=f"{message}None"):
+        MultiHeadAttention(D, H)(x, cache=cache.layer(0))

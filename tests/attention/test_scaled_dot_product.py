@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measuring import allocated_bytes
 from parity import FLOATS, close
 from torch import Tensor
 
@@ -258,3 +259,18 @@ def test_bad_input_of_the_weights() -> None:
         attention_weights(q, k, mask=torch.ones(5, 7, dtype=torch.int64))
     with pytest.raises(ValueError, match="the axes before n_q and n_k must agree"):
         attention_weights(q, k[:1])
+
+
+@pytest.mark.parametrize("n_q", [1, 7])
+def test_shared_keys_and_values_are_not_repeated(n_q: int) -> None:
+    """What the fused kernel allocates is small beside the keys, and does not grow with them."""
+
+    def allocated(n_k: int) -> int:
+        q, k, v = (
+            torch.randn(2, 12, n_q, 16),
+            torch.randn(2, 2, n_k, 16),
+            torch.randn(2, 2, n_k, 16),
+        )
+        return allocated_bytes(lambda: fused_attention(q, k, v))
+
+    assert allocated(4000) == allocated(2000) < 2 * 2 * 2000 * 16 * 4

@@ -11,8 +11,8 @@ from tfbook.book import recipe_log
 from tfbook.data import cmudict, king_james
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-# recipes/king_james.py is what these three share; the others train on letters and phonemes.
-KING_JAMES = {"length", "placement", "feed_forward"}
+# recipes/king_james.py is what these four share; the others train on letters and phonemes.
+KING_JAMES = {"length", "placement", "feed_forward", "king_james_lm"}
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in RECIPES.iterdir() if p.is_dir()))

@@ -98,6 +98,9 @@ SMALL = {
     "language, grouped": language(n_kv_heads=3, dropout_p=0.0),
     "language, gated": language(feed_forward="gated", activation="silu"),
     "language, multi-query": language("none", n_kv_heads=1, norm="rms_norm", bias=False),
+    "language, wide heads": language(head_width=7, n_kv_heads=2, bias=False),
+    "language, some biases": language(bias=False, attention_bias=True, output_bias=True),
+    "language, biases of the feed-forward layers": language(bias=False, feed_forward_bias=True),
     "text": text(),
     "text, pre-norm": text(**PRE),
     "text, one layer": text(n_layers=1, activation="gelu", dropout_p=0.0),
@@ -289,6 +292,13 @@ def test_fused_attention_saves_no_square_of_the_length() -> None:
          "feed_forward_chunk=2 is not counted"),
         (lambda: stack_cost(WORK, stack(share_feed_forward=True), causal=True),
          "share_feed_forward=True is not counted"),
+        (lambda: stack_cost(WORK, stack(window=3), causal=True), "window=3 is not counted"),
+        (lambda: stack_cost(WORK, stack(output_bias=False), causal=True),
+         "output_bias=False is not counted"),
+        (lambda: text_encoder_cost(WORK, replace(text(), n_segments=2)), "n_segments=2 is not"),
+        (lambda: text_encoder_cost(WORK, replace(text(), embedding_norm=True)),
+         "embedding_norm=True is not counted"),
+        (lambda: text_encoder_cost(WORK, replace(text(), pooler=True)), "pooler=True is not"),
     ],
 )  # fmt: skip
 def test_bad_input(call: Callable[[], object], message: str) -> None:

@@ -5,7 +5,7 @@ import torch
 from parity import FLOATS, close, randomized
 from torch import Tensor, nn
 
-from tfbook.layers import Embedding
+from tfbook.layers import Embedding, LayerNorm
 from tfbook.positions import LearnedPositions, SinusoidalPositions, sinusoidal_table
 
 
@@ -74,3 +74,33 @@ def test_bad_sizes() -> None:
 def test_bad_ids(ids: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Embedding(29, 4)(ids)
+
+
+def test_segments_and_the_norm() -> None:
+    ours = Embedding(29, 6, positions=LearnedPositions(11, 6), norm=LayerNorm(6), n_segments=3)
+    randomized(ours)
+    ids, segments = torch.randint(0, 29, (2, 5)), torch.randint(0, 3, (2, 5))
+    x = math.sqrt(6) * ours.weight[ids] + ours.positions.table[:5]
+    close(ours(ids, segments=segments), ours.norm(x + ours.segments[segments]))
+    close(ours(ids), ours.norm(x + ours.segments[0]))
+
+
+@pytest.mark.parametrize(
+    ("segments", "message"),
+    [
+        (torch.zeros(2, 4).long(), r"segments has shape \(2, 4\) .* of shape \(2, 5\)"),
+        (torch.zeros(2, 5), "and dtype torch.float32, but must be integers"),
+        (torch.full((2, 5), 3), r"integers in \[0, n_segments=3\)"),
+        (torch.full((2, 5), -1), r"integers in \[0, n_segments=3\)"),
+    ],
+)
+def test_bad_segments(segments: Tensor, message: str) -> None:
+    ids = torch.zeros(2, 5).long()
+    with pytest.raises(ValueError, match=message):
+        Embedding(29, 6, n_segments=3).forward(ids, segments=segments)
+
+
+def test_segments_without_a_table() -> None:
+    ids = torch.zeros(2, 5).long()
+    with pytest.raises(ValueError, match="segments are given, but the embedding has no vectors"):
+        Embedding(29, 6)(ids, segments=ids)

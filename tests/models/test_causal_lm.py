@@ -169,3 +169,48 @@ def test_a_full_cache() -> None:
         model(ids(17), cache=cache)
     with pytest.raises(ValueError, match="max_length=0 must be at least 1"):
         model.new_cache(B, 0)
+
+
+def test_the_head_for_the_last_tokens_alone() -> None:
+    model, tokens = causal_lm(torch.float64), ids()
+    whole = model(tokens)
+    assert model(tokens, last=2).equal(whole[:, -2:])
+    assert model(tokens, last=N).equal(whole)
+    called: list[int] = []
+    model.head.register_forward_hook(lambda *call: called.append(call[1][0].shape[1]))
+    cache = model.new_cache(B, N)
+    close(model(tokens, cache=cache, last=1), whole[:, -1:])
+    assert called == [1]
+    for last in (0, N + 1):
+        with pytest.raises(ValueError, match=rf"last={last} must lie in \[1, 7\]"):
+            model(tokens, last=last)
+
+
+@pytest.mark.parametrize("pieces", [[1] * 9, [4, 5], [9]])
+@pytest.mark.parametrize("window", [None, 3])
+def test_padding_told_to_the_cache(pieces: list[int], window: int | None) -> None:
+    """Rows of different lengths, each as if it were alone; chunks equal one pass."""
+    decoder = stack(placement="pre", n_kv_heads=1, window=window)
+    model = causal_lm(torch.float64, decoder=decoder)
+    tokens, padding = ids(9), torch.tensor([0, 4, 2])
+    cache = model.new_cache(B, 9, padding=padding)
+    outputs = [model(piece, cache=cache) for piece in tokens.split(pieces, dim=1)]
+    logits = torch.cat(outputs, dim=1)
+    for row, n in enumerate(padding.tolist()):
+        close(logits[row : row + 1, n:], model(tokens[row : row + 1, n:]))
+    # The table of positions is long enough for every row without its padding.
+    longer = model.new_cache(1, 21, padding=torch.tensor([2]))
+    model(torch.zeros(1, 21, dtype=torch.int64), cache=longer)
+    with pytest.raises(ValueError, match=r"padding=\[21\] must lie in \[0, max_length=21\)"):
+        model.new_cache(1, 21, padding=torch.tensor([21]))
+
+
+def test_crop_and_repeat_continue_as_if_nothing_had_been() -> None:
+    model, tokens = causal_lm(torch.float64, decoder=stack(placement="pre", window=4)), ids(9)
+    cache = model.new_cache(B, 9, spare=3)
+    model(tokens[:, :7], cache=cache)
+    cache.crop(5)
+    twice = cache.repeat(2)
+    close(model(tokens[:, 5:], cache=cache), model(tokens)[:, 5:])
+    doubled = tokens.repeat_interleave(2, dim=0)
+    close(model(doubled[:, 5:], cache=twice), model(doubled)[:, 5:])

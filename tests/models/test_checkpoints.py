@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from tiny import causal_lm, encoder_decoder, stack, text_encoder
+from tiny import causal_lm, classifier, encoder_decoder, masked_lm, stack, text_encoder
 from torch import nn
 
-from tfbook.models import StackConfig, load_model, save_model
+from tfbook.models import (
+    RotaryConfig,
+    ScalingConfig,
+    SentenceEncoder,
+    StackConfig,
+    load_model,
+    save_model,
+)
 from tfbook.models.checkpoints import (
     build_model,
     load_untied_state,
@@ -27,7 +34,20 @@ MODELS = {
     "causal_lm": causal_lm,
     "untied": lambda: causal_lm(tie_output=False),
     "text_encoder": text_encoder,
+    "sentence_encoder": lambda: SentenceEncoder(text_encoder()),
+    "masked_lm": masked_lm,
+    "masked_lm, untied": lambda: masked_lm(tie_output=False),
+    "classifier": classifier,
+    "rotary": lambda: causal_lm(
+        positions="rotary", output_bias=True, decoder=stack(rotary=ROTARY, **CHOICES)
+    ),
 }
+ROTARY = RotaryConfig(
+    base=77.0, d_rotary=4, scaling=ScalingConfig(kind="llama3", factor=3.0, original_length=5)
+)
+CHOICES: dict[str, Any] = dict(
+    head_width=6, window=3, norm_eps=1e-3, placement="parallel_two_norms", attention_bias=False
+)
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
@@ -230,10 +250,24 @@ def test_build_model_reads_plain_values() -> None:
     assert isinstance(built.config.decoder, StackConfig)
 
 
+def test_a_file_of_an_earlier_release_loads(tmp_path: Path) -> None:
+    """It lacks the fields that came later, which then have the values that they had unsaid."""
+    model = causal_lm(decoder=stack(placement="pre"))
+    names = "d_model n_heads d_ff n_layers n_kv_heads dropout_p norm placement activation bias"
+    decoder = {name: getattr(model.config.decoder, name) for name in names.split()}
+    config = {"vocab_size": 31, "decoder": decoder, "max_length": 19, "positions": "learned"}
+    config |= {"scaled_embeddings": False, "tie_output": True}
+    metadata = {"model": "CausalLM", "config": config}
+    write_tensors(tmp_path / "old", untied_state(model), metadata)
+    back, ids = load_model(tmp_path / "old"), torch.randint(31, (2, 7))
+    assert back.config == model.config
+    assert torch.equal(back(ids), model(ids))
+
+
 @pytest.mark.parametrize(
     ("kind", "config", "message"),
     [
-        ("GPT", {}, "kind='GPT' is unknown; use 'CausalLM', 'EncoderDecoder' or 'TextEncoder'"),
+        ("GPT", {}, "kind='GPT' is unknown; use 'CausalLM', 'EncoderDecoder', 'Te"),
         ("CausalLM", {"vocab_size": 5}, "config does not describe a CausalLM .*decoder"),
         (
             "TextEncoder",
@@ -241,6 +275,12 @@ def test_build_model_reads_plain_values() -> None:
             "TextEncoder .*depth",
         ),
         ("CausalLM", {"decoder": {"d_model": 4}}, "config does not describe a CausalLM"),
+        ("MaskedLM", {"encoder": {"vocab_size": 5}}, "config does not describe a MaskedLM"),
+        (
+            "CausalLM",
+            {"vocab_size": 5, "decoder": vars(stack()) | {"rotary": {"speed": 3}}},
+            "config does not describe a CausalLM .*speed",
+        ),
     ],
 )
 def test_bad_configurations(kind: str, config: dict[str, Any], message: str) -> None:

@@ -11,7 +11,15 @@ import torch
 from parity import close, randomized
 from repository import ROOT
 
-from tfbook.models import CausalLM, CausalLMConfig, StackConfig, TextEncoder, TextEncoderConfig
+from tfbook.models import (
+    CausalLM,
+    CausalLMConfig,
+    RotaryConfig,
+    ScalingConfig,
+    StackConfig,
+    TextEncoder,
+    TextEncoderConfig,
+)
 from tfbook.models.combinations import ILLEGAL, require_legal
 from tfbook.models.config import NORMS, PLACEMENTS, POSITIONS
 from tfbook.models.stacks import build_decoder, build_encoder
@@ -102,6 +110,56 @@ def test_what_does_not_go_together_raises(illegal: Any) -> None:
                     config, positions="none", causal=True, cross_attention=cross_attention
                 )
             build_encoder(config)
+
+
+def test_rotary_settings_need_rotary_positions() -> None:
+    config = StackConfig(**SIZES, n_layers=1, rotary=RotaryConfig(d_rotary=2))
+    with pytest.raises(ValueError, match="turns nothing with positions='learned'; give position"):
+        require_legal(config, positions="learned", causal=True, cross_attention=False)
+    with pytest.raises(ValueError, match="turns nothing with positions='none'"):
+        build_encoder(config)
+    build_decoder(config, positions="rotary_interleaved", cross_attention=False)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "wide heads": {"head_width": 6},
+    "a window": {"window": 2},
+    "some biases": {"bias": False, "output_bias": True},
+    "part of each head": {"rotary": RotaryConfig(d_rotary=2, base=9.0)},
+    "scaled": {"rotary": RotaryConfig(scaling=ScalingConfig(kind="yarn", factor=2.0))},
+    "epsilon": {"norm_eps": 0.1},
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_trains_and_decodes_and_does_something(option: str) -> None:
+    ids = torch.randint(VOCAB, (2, N))
+    for placement in PLACEMENTS:
+        sizes = {**SIZES, "n_layers": 2, "placement": placement, "n_kv_heads": 1}
+        model = randomized(causal_lm(StackConfig(**sizes, **OPTIONS[option]), "rotary"))
+        plain = causal_lm(StackConfig(**sizes), "rotary").eval()
+        try:
+            plain.load_state_dict(model.state_dict())
+        except RuntimeError:  # other parameters
+            assert option in ("wide heads", "some biases")
+        else:
+            assert (plain(ids) - model(ids)).abs().max() > 1e-3
+        train_a_step(model, ids)
+        decode_with_a_cache(model, ids)
+
+
+def test_a_window_hides_what_is_before_it() -> None:
+    """Two layers with a window of two: a token reaches two further, and no more."""
+    config = StackConfig(**SIZES, n_layers=2, window=2)
+    ids = torch.randint(VOCAB, (1, N))
+    other = ids.clone()
+    other[:, 0] = (other[:, 0] + 1) % VOCAB
+    model = randomized(causal_lm(config, "none"))
+    changed = (model(ids) - model(other)).abs().amax((0, 2)) > 0
+    assert changed.tolist() == [True, True, True, False, False]
+    both_sides = randomized(text_encoder(config, "none"))
+    changed = (both_sides(ids) - both_sides(other)).abs().amax((0, 2)) > 0
+    assert changed.tolist() == [True, True, True, False, False]
 
 
 def test_a_batch_norm_lets_the_future_leak() -> None:

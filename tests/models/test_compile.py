@@ -3,10 +3,20 @@
 import pytest
 import torch
 from parity import close, randomized
-from tiny import SOURCE_VOCAB, TARGET_VOCAB, VOCAB, causal_lm, encoder_decoder, stack, text_encoder
+from tiny import (
+    SOURCE_VOCAB,
+    TARGET_VOCAB,
+    VOCAB,
+    causal_lm,
+    classifier,
+    encoder_decoder,
+    masked_lm,
+    stack,
+    text_encoder,
+)
 
 from tfbook.attention import MultiHeadAttention, padding_mask
-from tfbook.models import build_decoder, build_encoder
+from tfbook.models import SentenceEncoder, build_decoder, build_encoder
 from tfbook.training import cross_entropy
 
 
@@ -30,6 +40,9 @@ def test_everything_compiles_to_one_graph() -> None:
         (decoder, (x, context), {"context_mask": mask}),
         (causal_lm(), (ids,), {}),
         (text_encoder(), (ids,), {"lengths": torch.tensor([2, 5])}),
+        (masked_lm(), (ids,), {"lengths": torch.tensor([2, 5]), "segments": ids % 3}),
+        (classifier(), (ids,), {"segments": ids % 3}),
+        (SentenceEncoder(text_encoder()), (ids,), {"lengths": torch.tensor([2, 5])}),
         (encoder_decoder(), (source, target), {"source_lengths": lengths}),
         (cross_entropy, (torch.randn(2, 5, VOCAB), ids), {"label_smoothing": 0.1}),
     ]:

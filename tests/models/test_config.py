@@ -9,10 +9,15 @@ from tfbook.models import (
     CausalLMConfig,
     EncoderDecoder,
     EncoderDecoderConfig,
+    MaskedLMConfig,
+    RotaryConfig,
+    ScalingConfig,
+    SequenceClassifierConfig,
     StackConfig,
     TextEncoderConfig,
     count_parameters,
 )
+from tfbook.models.config.stack import require_whole_table
 
 
 def by_hand(vocab: int, d: int, d_ff: int) -> int:
@@ -84,6 +89,10 @@ def test_configs_are_frozen() -> None:
         (dict(norm="batch"), "norm='batch' is unknown; use 'layer_norm', 'rms_norm', "),
         (dict(placement="mid"), "placement='mid' is unknown; use 'pre', 'post', "),
         (dict(activation="tanh"), "activation='tanh' is unknown; use 'relu', 'gelu', "),
+        (dict(head_width=0), "head_width=0 must be at least 1"),
+        (dict(window=0), "window=0 must be at least 1"),
+        (dict(norm_eps=-1e-5), "norm_eps=-1e-05 must be at least 0"),
+        (dict(rotary=RotaryConfig(d_rotary=12)), "turns more features than a head of width 11 h"),
     ],
 )
 def test_bad_stacks(changes: dict[str, Any], message: str) -> None:
@@ -142,3 +151,68 @@ def test_concatenated_positions_need_a_head_of_their_own() -> None:
             decoder=stack,
             positions="concatenated",
         )
+
+
+def test_what_is_not_said_follows_from_what_is() -> None:
+    assert stack().d_head == 11
+    assert stack(head_width=7).d_head == 7
+    assert stack(d_model=21, head_width=7).d_head == 7  # which need not divide
+    assert stack().biases == (True, True, True)
+    assert stack(bias=False).biases == (False, False, False)
+    assert stack(bias=False, output_bias=True).biases == (False, True, False)
+    assert stack(attention_bias=False, feed_forward_bias=False).biases == (False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(kind="ntk"), "kind='ntk' is unknown; use 'linear', 'dynamic', 'yarn' or 'llama3'"),
+        (dict(factor=0.5), "factor=0.5 must be at least 1; it is new length over old"),
+        (dict(original_length=0), "original_length=0 must be at least 1"),
+    ],
+)
+def test_bad_scalings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScalingConfig(**{"kind": "linear", "factor": 2.0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(base=1.0), "base=1.0 must be above 1; the usual is 10000"),
+        (dict(d_rotary=3), "d_rotary=3 must be even and at least 2: features are turned in pairs"),
+        (dict(d_rotary=0), "d_rotary=0 must be even and at least 2"),
+    ],
+)
+def test_bad_rotary_settings(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RotaryConfig(**changes)
+
+
+def test_a_narrow_table_is_no_output_layer() -> None:
+    require_whole_table("concatenated", False)
+    require_whole_table("learned", True)
+    with pytest.raises(ValueError, match="positions='concatenated' leaves part of the width"):
+        require_whole_table("concatenated", True)
+
+
+def test_bad_heads() -> None:
+    encoder = TextEncoderConfig(vocab_size=5, encoder=stack(), positions="concatenated")
+    with pytest.raises(ValueError, match="tie_output=True needs an embedding as wide as the mod"):
+        MaskedLMConfig(encoder=encoder)
+    with pytest.raises(ValueError, match="n_segments=-1 must be at least 0; BERT has 2"):
+        TextEncoderConfig(vocab_size=5, encoder=stack(), n_segments=-1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(n_classes=0), "n_classes=0 must be at least 1"),
+        (dict(dropout_p=1.0), r"dropout_p=1.0 must be in \[0, 1\)"),
+        (dict(encoder=TextEncoderConfig(vocab_size=5, encoder=stack())), "encoder.pooler=False, "),
+    ],
+)
+def test_bad_classifiers(changes: dict[str, Any], message: str) -> None:
+    encoder = TextEncoderConfig(vocab_size=5, encoder=stack(), pooler=True)
+    with pytest.raises(ValueError, match=message):
+        SequenceClassifierConfig(**{"encoder": encoder, "n_classes": 2, **changes})

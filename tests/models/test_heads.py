@@ -26,6 +26,10 @@ def test_the_head_may_be_the_embedding(tied: bool) -> None:
     assert (head.weight is embedding.weight) == tied
 
 
+def test_the_head_may_have_a_bias() -> None:
+    assert build_head(Embedding(11, 6), 6, tied=True, bias=True).bias.shape == (11,)
+
+
 def test_lengths_become_a_mask() -> None:
     ids = torch.zeros(2, 3, dtype=torch.int64)
     assert lengths_mask("lengths", ids, None) is None

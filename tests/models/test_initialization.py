@@ -24,7 +24,7 @@ def parts() -> nn.ModuleDict:
         {
             "mha": MultiHeadAttention(64, 4),
             "ffn": FeedForward(64, 256),
-            "embedding": Embedding(101, 64, positions=LearnedPositions(67, 64)),
+            "embedding": Embedding(101, 64, positions=LearnedPositions(67, 64), n_segments=59),
             "norm": LayerNorm(64),
         }
     )
@@ -39,7 +39,8 @@ def test_xavier() -> None:
         assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
         assert (layer.bias == 0).all()
     assert model["embedding"].weight.std().item() == pytest.approx(1 / 8, rel=0.05)
-    assert model["embedding"].positions.table.std().item() == pytest.approx(0.02, rel=0.05)
+    for table in (model["embedding"].positions.table, model["embedding"].segments):
+        assert table.std().item() == pytest.approx(0.02, rel=0.05)
     assert (model["norm"].weight == 1).all()
 
 
@@ -53,6 +54,7 @@ def test_normal() -> None:
         model["ffn"].w_up.weight,
         model["embedding"].weight,
         model["embedding"].positions.table,
+        model["embedding"].segments,
     ]:
         assert weight.std().item() == pytest.approx(0.05, rel=0.05)
     for layer in [model["mha"].w_o, model["ffn"].w_down]:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from parity import close
-from tiny import VOCAB, stack, text_encoder
+from tiny import VOCAB, bert, stack, text_encoder
 from transformers import BertConfig, BertModel
 
 from tfbook.models import TextEncoder, TextEncoderConfig
@@ -80,10 +80,21 @@ def test_bad_sizes() -> None:
         TextEncoder(config)
 
 
-@pytest.mark.parametrize("call", ["forward", "pool"])
+def test_the_pooler_reads_the_first_token() -> None:
+    model, ids, lengths = bert(), torch.randint(0, VOCAB, (B, N)), torch.tensor(LENGTHS)
+    segments = torch.randint(0, 3, (B, N))
+    hidden = model(ids, lengths=lengths, segments=segments)
+    close(model.first(ids, lengths=lengths, segments=segments), model.pooler(hidden[:, 0]).tanh())
+    mean = torch.stack([row[:n].mean(0) for row, n in zip(hidden, LENGTHS, strict=True)])
+    close(model.pool(ids, lengths=lengths, segments=segments), mean)
+    with pytest.raises(ValueError, match="pooler=False: this model has no layer for the first"):
+        text_encoder().first(ids)
+
+
+@pytest.mark.parametrize("call", ["forward", "pool", "first"])
 def test_bad_input(call: str) -> None:
-    model = text_encoder()
-    run = {"forward": TextEncoder.forward, "pool": TextEncoder.pool}[call]
+    model = bert()
+    run = getattr(TextEncoder, call)
     ids = torch.zeros(B, N).long()
     with pytest.raises(ValueError, match=r"must lie in \[0, vocab_size=31\)"):
         run(model, ids + VOCAB)
@@ -91,5 +102,7 @@ def test_bad_input(call: str) -> None:
         run(model, torch.zeros(B, 20).long())
     with pytest.raises(ValueError, match=r"lengths has shape \(1,\), but the ids have shape"):
         run(model, ids, lengths=torch.tensor([3]))
+    with pytest.raises(ValueError, match=r"segments has shape \(3, 6\) and dtype"):
+        run(model, ids, segments=ids[:, 1:])
     with pytest.raises(ValueError, match=r"lengths=\[8, 1, 1\] must lie in \[0, 7\]"):
         run(model, ids, lengths=torch.tensor([8, 1, 1]))

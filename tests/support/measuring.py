@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -49,3 +50,11 @@ def flops(run: Callable[[], Tensor]) -> tuple[int, int]:
         with FlopCounterMode(display=False) as backward:
             y.sum().backward()
     return forward.get_total_flops(), forward.get_total_flops() + backward.get_total_flops()
+
+
+def allocated_bytes(run: Callable[[], object]) -> int:
+    """Bytes of all that is allocated on the way, also of what is freed again."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    events = profiler.profiler.kineto_results.events()
+    return sum(max(0, event.nbytes()) for event in events if event.name() == "[memory]")

@@ -12,6 +12,8 @@ from tfbook.models import (
     CausalLMConfig,
     EncoderDecoder,
     EncoderDecoderConfig,
+    MaskedLM,
+    SequenceClassifier,
     StackConfig,
     TextEncoder,
     TextEncoderConfig,
@@ -43,3 +45,19 @@ def text_encoder(dtype: torch.dtype = torch.float32, **changes: Any) -> TextEnco
     """A model of :func:`stack`; ``encoder`` changes the stack."""
     changes = {"encoder": stack(), "max_length": 19, **changes}
     return randomized(TextEncoder(TextEncoderConfig(vocab_size=VOCAB, **changes)), dtype)
+
+
+def bert(dtype: torch.dtype = torch.float32, **changes: Any) -> TextEncoder:
+    """A text encoder with all that BERT has, and three kinds of segments."""
+    parts: dict[str, Any] = dict(n_segments=3, embedding_norm=True, pooler=True)
+    return text_encoder(dtype, **{**parts, **changes})
+
+
+def masked_lm(dtype: torch.dtype = torch.float32, *, tie_output: bool = True) -> MaskedLM:
+    """The head that guesses tokens, over :func:`bert`."""
+    return randomized(MaskedLM(bert(), tie_output=tie_output), dtype)
+
+
+def classifier(dtype: torch.dtype = torch.float32, *, n_classes: int = 5) -> SequenceClassifier:
+    """The head that gives classes, over :func:`bert`."""
+    return randomized(SequenceClassifier(bert(), n_classes), dtype)

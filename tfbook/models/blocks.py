@@ -58,18 +58,20 @@ def build_block(
     Chapter: 15.
     """
     feed_forward = build_feed_forward(config) if feed_forward is None else feed_forward
-    attention = _attention(config, positions)
-    if config.placement == "parallel":
+    attention = _attention(config, positions, window=config.window)
+    if config.placement in ("parallel", "parallel_two_norms"):
+        two_norms = config.placement == "parallel_two_norms"
         return ParallelBlock(
             attention=attention,
             feed_forward=feed_forward,
             norm=build_norm(config),
+            feed_forward_norm=build_norm(config) if two_norms else None,
             dropout_p=config.dropout_p,
         )
     return Block(
         attention=attention,
         attention_residual=_residual(config),
-        cross_attention=_attention(config, "none") if cross_attention else None,
+        cross_attention=_attention(config, "none", window=None) if cross_attention else None,
         cross_attention_residual=_residual(config) if cross_attention else None,
         feed_forward=feed_forward,
         feed_forward_residual=_residual(config),
@@ -92,16 +94,8 @@ def build_feed_forward(config: StackConfig) -> nn.Module:
 
     Chapter: 14.
     """
-    activations: dict[str, Activation] = {
-        "relu": F.relu,
-        "gelu": F.gelu,
-        "gelu_tanh": partial(F.gelu, approximate="tanh"),
-        "silu": F.silu,
-        "sigmoid": torch.sigmoid,
-        "squared_relu": squared_relu,
-    }
     sizes = (config.d_model, config.d_ff)
-    activation, bias = activations[config.activation], config.bias
+    activation, bias = build_activation(config), config.biases[2]
     kinds: dict[str, Callable[[], nn.Module]] = {
         "plain": lambda: FeedForward(*sizes, activation=activation, bias=bias),
         "gated": lambda: GatedFeedForward(*sizes, activation=activation, bias=bias),
@@ -112,6 +106,33 @@ def build_feed_forward(config: StackConfig) -> nn.Module:
     layer = kinds[config.feed_forward]()
     chunk = config.feed_forward_chunk
     return layer if chunk is None else ChunkedFeedForward(layer, chunk)
+
+
+def build_activation(config: StackConfig) -> Activation:
+    """Give the nonlinearity that a configuration names.
+
+    Args:
+        config: sizes and choices.
+
+    Returns:
+        A function of a tensor, element by element.
+
+    Example:
+        >>> config = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2)
+        >>> build_activation(config)(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+
+    Chapter: 14.
+    """
+    activations: dict[str, Activation] = {
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "gelu_tanh": partial(F.gelu, approximate="tanh"),
+        "silu": F.silu,
+        "sigmoid": torch.sigmoid,
+        "squared_relu": squared_relu,
+    }
+    return activations[config.activation]
 
 
 def build_norm(config: StackConfig) -> nn.Module:
@@ -129,24 +150,29 @@ def build_norm(config: StackConfig) -> nn.Module:
 
     Chapter: 13.
     """
-    norms: dict[str, Callable[[int], nn.Module]] = {
+    norms: dict[str, Callable[..., nn.Module]] = {
         "layer_norm": LayerNorm,
         "rms_norm": RMSNorm,
         "scale_norm": ScaleNorm,
         "batch_norm": BatchNorm,
         "power_norm": PowerNorm,
     }
-    return norms[config.norm](config.d_model)
+    eps = {} if config.norm_eps is None else {"eps": config.norm_eps}
+    return norms[config.norm](config.d_model, **eps)
 
 
-def _attention(config: StackConfig, positions: str) -> MultiHeadAttention:
+def _attention(config: StackConfig, positions: str, *, window: int | None) -> MultiHeadAttention:
+    bias, output_bias, _ = config.biases
     return MultiHeadAttention(
         config.d_model,
         config.n_heads,
         n_kv_heads=config.n_kv_heads,
-        bias=config.bias,
+        d_head=config.d_head,
+        bias=bias,
+        output_bias=output_bias,
         rotate=build_rotate(positions, config),
         relative=build_relative(positions, config),
+        window=window,
     )
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from tfbook.attention import KVCache
+from tfbook.checks import require
 from tfbook.models.config import CausalLMConfig
 from tfbook.models.heads import build_embedding, build_head, require_length
 from tfbook.models.initialization import initialize_normal
@@ -47,7 +48,9 @@ class CausalLM(nn.Module):
             dropout_p=stack.dropout_p,
         )
         self.decoder = build_decoder(stack, positions=config.positions, cross_attention=False)
-        self.head = build_head(self.embedding, stack.d_model, tied=config.tie_output)
+        self.head = build_head(
+            self.embedding, stack.d_model, tied=config.tie_output, bias=config.output_bias
+        )
         initialize_normal(self, n_residual=2 * stack.n_layers)
 
     def forward(
@@ -57,7 +60,8 @@ class CausalLM(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         positions: Int[Tensor, "*batch n"] | None = None,
         cache: KVCache | None = None,
-    ) -> Float[Tensor, "batch n vocab"]:
+        last: int | None = None,
+    ) -> Float[Tensor, "batch m vocab"]:
         """Give the logits of the next token after every token.
 
         Args:
@@ -65,32 +69,57 @@ class CausalLM(nn.Module):
             mask: besides causality, True where a query may attend.
             positions: ``(n,)`` or ``(batch, n)``; None means those that follow the cache.
             cache: keys and values of earlier tokens, from :meth:`new_cache`; advanced.
+            last: give logits of so many tokens at the end only; None means all. The head is
+                most of the work for a small model with a large vocabulary.
 
         Returns:
-            Shape ``(batch, n, vocab_size)``.
+            Shape ``(batch, n, vocab_size)``, or ``(batch, last, vocab_size)``.
 
         Raises:
-            ValueError: ids outside the vocabulary, or a sequence beyond ``max_length``.
+            ValueError: ids outside the vocabulary, a sequence beyond ``max_length``, or ``last``
+                outside ``[1, n]``.
             RuntimeError: the cache has no room.
         """
-        start = 0 if cache is None else cache.length
+        n = ids.shape[-1]
+        require(
+            last is None or 1 <= last <= n,
+            f"last={last} must lie in [1, {n}], the number of ids; leave it out for all",
+        )
         if positions is None:
-            require_length("ids", start + ids.shape[-1], self.config.max_length)
-            positions = torch.arange(start, start + ids.shape[-1], device=ids.device)
+            longest = n if cache is None else cache.longest_after(n)
+            require_length("ids", longest, self.config.max_length)
+            positions = (
+                torch.arange(n, device=ids.device) if cache is None else cache.next_positions(n)
+            )
         x = self.embedding(ids, positions)
-        return self.head(self.decoder(x, mask=mask, positions=positions, cache=cache))
+        x = self.decoder(x, mask=mask, positions=positions, cache=cache)
+        return self.head(x if last is None else x[:, n - last :])
 
-    def new_cache(self, batch: int, max_length: int) -> KVCache:
+    def new_cache(
+        self,
+        batch: int,
+        max_length: int,
+        *,
+        padding: Int[Tensor, "batch"] | None = None,
+        spare: int = 0,
+    ) -> KVCache:
         """Allocate a cache for decoding.
 
         Args:
             batch: sequences.
-            max_length: tokens, prompt included.
+            max_length: tokens, prompt and padding included.
+            padding: filler tokens on the left of each row, ``(batch,)``; None means none. The
+                cache hides them and counts positions without them.
+            spare: for a model with a window, tokens that ``crop`` may take back.
 
         Returns:
-            An empty cache on the model's device.
+            An empty cache on the model's device; bounded where the model has a window.
+
+        Raises:
+            ValueError: as :class:`tfbook.attention.KVCache`.
         """
-        stack, weight = self.config.decoder, self.embedding.weight
+        # Not the embedding's type: its table may be of integers.
+        stack, weight = self.config.decoder, next(self.decoder.parameters())
         return KVCache(
             n_layers=stack.n_layers,
             batch=batch,
@@ -99,4 +128,7 @@ class CausalLM(nn.Module):
             d_head=stack.d_head,
             dtype=weight.dtype,
             device=weight.device,
+            window=stack.window,
+            spare=0 if stack.window is None else spare,
+            padding=padding,
         )

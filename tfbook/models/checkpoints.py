@@ -21,20 +21,10 @@ from torch import Tensor, nn
 
 from tfbook.checks import require, require_choice
 from tfbook.files import write_atomic
-from tfbook.models.causal_lm import CausalLM
-from tfbook.models.config import (
-    CausalLMConfig,
-    EncoderDecoderConfig,
-    StackConfig,
-    TextEncoderConfig,
-)
-from tfbook.models.encoder_decoder import EncoderDecoder
-from tfbook.models.text_encoder import TextEncoder
+from tfbook.models.building import KINDS, Model, build_model
 
 FORMAT = "tfbook"
 FORMAT_VERSION = 1
-
-Model = CausalLM | EncoderDecoder | TextEncoder
 
 
 def save_model(
@@ -52,6 +42,7 @@ def save_model(
         OSError: the file cannot be written; what was there before is left alone.
 
     Example:
+        >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
         >>> config = CausalLMConfig(
         ...     vocab_size=5, decoder=StackConfig(d_model=4, n_heads=2, d_ff=8, n_layers=1))
         >>> path = getfixture("tmp_path") / "model.safetensors"
@@ -62,16 +53,14 @@ def save_model(
     Source: the safetensors format. Chapter: 15.
     """
     kind = type(model).__name__
-    require_choice("model", kind, ["CausalLM", "EncoderDecoder", "TextEncoder"])
+    require_choice("model", kind, KINDS)
     tensors = untied_state(model)
     if dtype is not None:
         tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
     write_tensors(path, tensors, {"model": kind, "config": dataclasses.asdict(model.config)})
 
 
-def load_model(
-    path: str | os.PathLike[str], *, device: torch.device | str = "cpu"
-) -> CausalLM | EncoderDecoder | TextEncoder:
+def load_model(path: str | os.PathLike[str], *, device: torch.device | str = "cpu") -> Model:
     """Read a model that :func:`save_model` wrote, in float32 and in evaluation mode.
 
     Args:
@@ -87,6 +76,7 @@ def load_model(
             not hold exactly the model's tensors.
 
     Example:
+        >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
         >>> config = CausalLMConfig(
         ...     vocab_size=5, decoder=StackConfig(d_model=4, n_heads=2, d_ff=8, n_layers=1))
         >>> path = getfixture("tmp_path") / "model.safetensors"
@@ -102,36 +92,6 @@ def load_model(
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     load_untied_state(model, tensors, str(path))
     return model.to(device).eval()
-
-
-def build_model(kind: str, config: Mapping[str, Any]) -> Model:
-    """Build a model from its class name and its configuration as plain values.
-
-    Args:
-        kind: ``CausalLM``, ``EncoderDecoder`` or ``TextEncoder``.
-        config: what ``dataclasses.asdict`` made of the configuration.
-
-    Returns:
-        A new model.
-
-    Raises:
-        ValueError: an unknown kind, or unknown or missing fields.
-    """
-    require_choice("kind", kind, ["CausalLM", "EncoderDecoder", "TextEncoder"])
-    fields = dict(config)
-    try:
-        for name in ("encoder", "decoder"):
-            if name in fields:
-                fields[name] = StackConfig(**fields[name])
-        if kind == "CausalLM":
-            return CausalLM(CausalLMConfig(**fields))
-        if kind == "TextEncoder":
-            return TextEncoder(TextEncoderConfig(**fields))
-        return EncoderDecoder(EncoderDecoderConfig(**fields))
-    except TypeError as error:
-        raise ValueError(
-            f"config does not describe a {kind} ({error}); the file may be of another release"
-        ) from error
 
 
 def write_tensors(

@@ -25,9 +25,10 @@ class Illegal:
     reason: str
 
 
-#: Every exception to "any parts go together". A rotary whose scaling depends on the length
-#: (dynamic NTK) is no choice of a configuration; with a cache its attention raises. Encodings
-#: of images and graphs have no causal order; they are called with positions of their own.
+#: Every exception to "any parts go together" among choices by name. One more stands in
+#: :func:`require_legal`: rotary settings need rotary positions. A rotary whose scaling depends on
+#: the length (dynamic NTK) raises with a cache. Encodings of images and graphs have no causal
+#: order; they are called with positions of their own.
 ILLEGAL = (
     Illegal(
         choices={"norm": ("batch_norm", "power_norm")},
@@ -36,7 +37,7 @@ ILLEGAL = (
         "rms_norm or scale_norm in a causal stack",
     ),
     Illegal(
-        choices={"placement": ("parallel",)},
+        choices={"placement": ("parallel", "parallel_two_norms")},
         cross_attention=True,
         reason="a parallel block has no place for cross-attention; use pre, post, branch or "
         "sandwich in a decoder that reads a context",
@@ -56,7 +57,7 @@ def require_legal(
         cross_attention: whether the stack reads a context.
 
     Raises:
-        ValueError: they stand in :data:`ILLEGAL`.
+        ValueError: they stand in :data:`ILLEGAL`, or rotary settings without rotary positions.
 
     Example:
         >>> config = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2)
@@ -73,3 +74,8 @@ def require_legal(
                 not (applies and chosen[field] in values),
                 f"{field}={chosen[field]!r} does not work in this stack: {illegal.reason}",
             )
+    require(
+        config.rotary is None or positions in ("rotary", "rotary_interleaved"),
+        f"rotary={config.rotary} turns nothing with positions={positions!r}; give "
+        "positions='rotary', or rotary=None",
+    )

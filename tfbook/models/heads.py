@@ -19,6 +19,8 @@ def build_embedding(
     max_length: int,
     scaled: bool,
     dropout_p: float,
+    norm: nn.Module | None = None,
+    n_segments: int = 0,
 ) -> Embedding:
     """Build an embedding with the position scheme that a configuration names.
 
@@ -29,27 +31,38 @@ def build_embedding(
         max_length: longest sequence, tokens.
         scaled: multiply by √d_model.
         dropout_p: probability of dropping a feature in training.
+        norm: of the embeddings; None leaves it out.
+        n_segments: kinds of segments with a vector each.
 
     Returns:
         A new embedding.
     """
     width, joined = build_joined(positions, d_model, max_length)
-    return Embedding(vocab_size, width, positions=joined, scaled=scaled, dropout_p=dropout_p)
+    return Embedding(
+        vocab_size,
+        width,
+        positions=joined,
+        scaled=scaled,
+        dropout_p=dropout_p,
+        norm=norm,
+        n_segments=n_segments,
+    )
 
 
-def build_head(embedding: Embedding, d_model: int, *, tied: bool) -> nn.Linear:
-    r"""Build the output layer: :math:`\text{logits} = x W^\top`, with :math:`W = E` when tied.
+def build_head(embedding: Embedding, d_model: int, *, tied: bool, bias: bool = False) -> nn.Linear:
+    r"""Build the output layer: :math:`\text{logits} = x W^\top + b`, with :math:`W = E` when tied.
 
     Args:
         embedding: of the target vocabulary.
         d_model: width of what the layer reads.
         tied: whether the two share their table.
+        bias: whether there is a ``b``.
 
     Returns:
-        A linear map without bias.
+        A linear map.
     """
     vocab_size = embedding.weight.shape[0]
-    head = nn.Linear(d_model, vocab_size, bias=False)
+    head = nn.Linear(d_model, vocab_size, bias=bias)
     if tied:
         head.weight = embedding.weight
     return head

@@ -35,6 +35,8 @@ def initialize_xavier(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, Embedding):
             nn.init.normal_(module.weight, std=module.weight.shape[1] ** -0.5)
+            if module.segments is not None:
+                nn.init.normal_(module.segments, std=0.02)
         elif isinstance(module, LearnedPositions):
             nn.init.normal_(module.table, std=0.02)
 
@@ -65,6 +67,8 @@ def initialize_normal(model: nn.Module, *, std: float = 0.02, n_residual: int = 
                 nn.init.zeros_(module.bias)
         elif isinstance(module, Embedding):
             nn.init.normal_(module.weight, std=std)
+            if module.segments is not None:
+                nn.init.normal_(module.segments, std=std)
         elif isinstance(module, LearnedPositions):
             nn.init.normal_(module.table, std=std)
     for module in model.modules():

@@ -7,18 +7,23 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from tfbook.attention import Relative
-from tfbook.models.config import StackConfig
+from tfbook.models.config import RotaryConfig, ScalingConfig, StackConfig
 from tfbook.positions import (
     ALiBi,
     ConcatenatedPositions,
+    DynamicNTKScaling,
     LearnedFrequencies,
     LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
     RotaryEmbedding,
+    RotaryScaling,
     Sandwich,
     ShawRelative,
     SinusoidalPositions,
     T5RelativeBias,
     TransformerXLRelative,
+    YaRNScaling,
 )
 
 MAX_DISTANCE = 16  # of Shaw et al. 2018, section 4.1
@@ -70,8 +75,53 @@ def build_rotate(positions: str, config: StackConfig) -> nn.Module | None:
     Chapter: 12.
     """
     layouts = {"rotary": "halves", "rotary_interleaved": "interleaved"}
-    layout = layouts.get(positions)
-    return None if layout is None else RotaryEmbedding(config.d_head, layout=layout)
+    layout, rotary = layouts.get(positions), config.rotary or RotaryConfig()
+    if layout is None:
+        return None
+    return RotaryEmbedding(
+        config.d_head,
+        base=rotary.base,
+        d_rotary=rotary.d_rotary,
+        layout=layout,
+        scaling=None if rotary.scaling is None else build_scaling(rotary.scaling),
+    )
+
+
+def build_scaling(config: ScalingConfig) -> RotaryScaling:
+    """Build what changes the frequencies of rotary positions.
+
+    Args:
+        config: its kind and numbers.
+
+    Returns:
+        The ``scaling`` of a ``RotaryEmbedding``.
+
+    Example:
+        >>> build_scaling(ScalingConfig(kind="linear", factor=4.0))
+        LinearScaling(factor=4.0)
+
+    Chapter: 12.
+    """
+    factor, length = config.factor, config.original_length
+    kinds: dict[str, Callable[[], RotaryScaling]] = {
+        "linear": lambda: LinearScaling(factor),
+        "dynamic": lambda: DynamicNTKScaling(factor, length),
+        "yarn": lambda: YaRNScaling(
+            factor,
+            length,
+            beta_fast=config.beta_fast,
+            beta_slow=config.beta_slow,
+            attention_factor=config.attention_factor,
+            truncate=config.truncate,
+        ),
+        "llama3": lambda: Llama3Scaling(
+            factor,
+            low_freq_factor=config.low_freq_factor,
+            high_freq_factor=config.high_freq_factor,
+            original_length=length,
+        ),
+    }
+    return kinds[config.kind]()
 
 
 def build_relative(positions: str, config: StackConfig) -> Relative | None:

@@ -144,10 +144,13 @@ class Decoder(nn.Module):
             RuntimeError: the cache has no room for the new tokens.
         """
         if positions is None:
-            start = 0 if cache is None else cache.length
-            positions = torch.arange(start, start + x.shape[1], device=x.device)
-        of_keys = positions if cache is None else cache.key_positions(positions)
-        bias = _add_bias(bias, self.position_bias, positions, of_keys)
+            n = x.shape[1]
+            positions = (
+                torch.arange(n, device=x.device) if cache is None else cache.next_positions(n)
+            )
+        if self.position_bias is not None:
+            of_keys = positions if cache is None else cache.key_positions(positions)
+            bias = _add_bias(bias, self.position_bias, positions, of_keys)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,

@@ -11,6 +11,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tfbook.checks import require
+from tfbook.tokenizers.encoding import (
+    Batch,
+    Encoding,
+    Side,
+    cut,
+    make_batch,
+    require_several,
+)
 
 FORMAT = "tfbook.CharacterTokenizer"
 FORMAT_VERSION = 1
@@ -47,6 +55,7 @@ class CharacterTokenizer:
     pad_id: int = 0
     bos_id: int = 1
     eos_id: int = 2
+    unk_id: None = None
 
     def __init__(self, symbols: Sequence[str]) -> None:
         for symbol in symbols:
@@ -94,6 +103,28 @@ class CharacterTokenizer:
     def vocab_size(self) -> int:
         """Number of ids: the symbols and the three special tokens."""
         return len(self._tokens)
+
+    def token_to_id(self, token: str) -> int | None:
+        """Give the id of a symbol or a special token, or None."""
+        return self._tokens.index(token) if token in self.specials else self._ids.get(token)
+
+    def id_to_token(self, index: int) -> str:
+        """Give the symbol or special token of an id.
+
+        Args:
+            index: the id.
+
+        Returns:
+            The symbol.
+
+        Raises:
+            ValueError: there is no such id.
+        """
+        require(
+            0 <= index < self.vocab_size,
+            f"index={index} must lie in 0..{self.vocab_size - 1}; take ids from this tokenizer",
+        )
+        return self._tokens[index]
 
     def encode(self, text: Sequence[str], *, bos: bool = False, eos: bool = False) -> list[int]:
         """Give the ids of the symbols of ``text``.
@@ -160,6 +191,47 @@ class CharacterTokenizer:
             if index >= len(self.specials):
                 symbols.append(self._tokens[index])
         return symbols
+
+    def encode_with_offsets(self, text: Sequence[str]) -> Encoding:
+        """Give the ids and symbols of a text, and the place of each.
+
+        Args:
+            text: a string, or a sequence of symbols.
+
+        Returns:
+            Ids, symbols and offsets: symbol ``i`` of the text is at ``(i, i + 1)``.
+
+        Example:
+            >>> CharacterTokenizer("abc").encode_with_offsets("cab").offsets
+            [(0, 1), (1, 2), (2, 3)]
+        """
+        places = [(place, place + 1) for place in range(len(text))]
+        return Encoding(self.encode(text), list(text), places)
+
+    def encode_batch(
+        self,
+        texts: Sequence[Sequence[str]],
+        *,
+        max_length: int | None = None,
+        side: Side = "right",
+    ) -> Batch:
+        """Encode several texts to one padded tensor.
+
+        Args:
+            texts: strings, or sequences of symbols.
+            max_length: the most symbols of a text, what follows being cut; None for no limit.
+            side: where the padding goes: ``"left"`` to generate.
+
+        Returns:
+            The ids ``(batch, n)`` and the lengths ``(batch,)``.
+
+        Raises:
+            ValueError: a text holds something that is no symbol, ``texts`` is empty or one
+                string, ``max_length`` below 1, or ``side`` unknown.
+        """
+        require_several(texts)
+        rows = [cut(self.encode(text), max_length=max_length) for text in texts]
+        return make_batch(rows, pad_id=self.pad_id, side=side)
 
     def pad(
         self, sequences: Sequence[Sequence[int]]

@@ -117,9 +117,9 @@ def attention_cost(
 def _kept_inside_attention(work: Workload, *, n_heads: int, kv_heads: int, d_head: int) -> int:
     """Bytes of queries, keys, values, what softmax keeps, and the output of the heads."""
     n_k = work.n if work.n_context is None else work.n_context
-    # Shared keys and values are copied for every head, only a single one is not: the fused
-    # kernel reads it again and again.
-    copies = 1 if work.fused and kv_heads == 1 else n_heads
+    # Shared keys and values are copied for every head, but for the fused kernel: it reads them
+    # again and again.
+    copies = kv_heads if work.fused else n_heads
     output = work.batch * n_heads * d_head * work.n
     operands = output + 2 * work.batch * copies * d_head * n_k
     rows = work.batch * n_heads * work.n

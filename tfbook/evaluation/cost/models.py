@@ -34,8 +34,8 @@ def stack_cost(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
 
     Raises:
         ValueError: a choice that is not counted: norms placed otherwise than ``pre`` or
-            ``post``, a low-rank, chunked or shared feed-forward layer, or a norm or activation
-            that the layers' costs do not know.
+            ``post``, a low-rank, chunked or shared feed-forward layer, a window, a bias on one
+            side of attention only, or a norm or activation that the layers' costs do not know.
 
     Example:
         >>> config = StackConfig(d_model=512, n_heads=8, d_ff=2048, n_layers=6)
@@ -55,7 +55,7 @@ def stack_cost(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
         d_ff=config.d_ff,
         activation=config.activation,
         gated=config.feed_forward == "gated",
-        bias=config.bias,
+        bias=config.biases[2],
     )
     stack = config.n_layers * (block + _residual(work, config, feed_forward))
     if config.placement == "pre":
@@ -92,7 +92,13 @@ def causal_lm_cost(work: Workload, config: CausalLMConfig) -> Cost:
     return (
         _embedding(work, config.vocab_size, config.decoder, config)
         + stack_cost(work, config.decoder, causal=True)
-        + _head(work, config.vocab_size, config.decoder, tied=config.tie_output)
+        + linear_cost(
+            work,
+            d_in=config.decoder.d_model,
+            d_out=config.vocab_size,
+            bias=config.output_bias,
+            tied=config.tie_output,
+        )
     )
 
 
@@ -108,6 +114,7 @@ def text_encoder_cost(work: Workload, config: TextEncoderConfig) -> Cost:
 
     Raises:
         ValueError: more tokens than ``max_length``, or a context.
+        ValueError: segments, a norm of the embeddings or a pooler, which are not counted.
 
     Example:
         >>> stack = StackConfig(d_model=12, n_heads=3, d_ff=48, n_layers=2)
@@ -118,6 +125,12 @@ def text_encoder_cost(work: Workload, config: TextEncoderConfig) -> Cost:
     Source: Devlin et al. 2019, section 3. Chapter: 16.
     """
     _require_no_context(work)
+    for name in ("n_segments", "embedding_norm", "pooler"):
+        require(
+            not getattr(config, name),
+            f"{name}={getattr(config, name)} is not counted for a whole encoder; add up the costs "
+            "of its layers",
+        )
     return _embedding(work, config.vocab_size, config.encoder, config) + stack_cost(
         work, config.encoder, causal=False
     )
@@ -156,7 +169,13 @@ def encoder_decoder_cost(work: Workload, config: EncoderDecoderConfig) -> Cost:
     if config.share_embeddings:
         decoder = replace(decoder, parameters=0)
     decoder += stack_cost(work, config.decoder, causal=True)
-    decoder += _head(work, config.target_vocab_size, config.decoder, tied=config.tie_output)
+    decoder += linear_cost(
+        work,
+        d_in=config.decoder.d_model,
+        d_out=config.target_vocab_size,
+        bias=False,
+        tied=config.tie_output,
+    )
     both = encoder + decoder
     # The decoder's first self-attention does not wait for the encoder.
     return replace(both, sequential_steps=both.sequential_steps - 1)
@@ -168,7 +187,8 @@ def _attention(work: Workload, config: StackConfig, *, causal: bool) -> Cost:
         d_model=config.d_model,
         n_heads=config.n_heads,
         n_kv_heads=config.n_kv_heads,
-        bias=config.bias,
+        d_head=config.d_head,
+        bias=config.biases[0],
         causal=causal,
     )
 
@@ -206,16 +226,14 @@ def _embedding(
     return look_up + _dropout(work, stack)
 
 
-def _head(work: Workload, vocab_size: int, stack: StackConfig, *, tied: bool) -> Cost:
-    return linear_cost(work, d_in=stack.d_model, d_out=vocab_size, bias=False, tied=tied)
-
-
 def _require_counted(config: StackConfig) -> None:
     counted = {
         "placement": config.placement in ("pre", "post"),
         "feed_forward": config.feed_forward in ("plain", "gated"),
         "feed_forward_chunk": config.feed_forward_chunk is None,
         "share_feed_forward": not config.share_feed_forward,
+        "window": config.window is None,
+        "output_bias": config.biases[0] == config.biases[1],
     }
     for name, known in counted.items():
         require(

@@ -1,4 +1,4 @@
-"""Weights from this package's models to other implementations."""
+"""Weights from this package's models to PyTorch's own Transformer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from tfbook.checks import require
 from tfbook.models.encoder_decoder import EncoderDecoder
-
-__all__ = ["to_torch"]
 
 
 def to_torch(model: EncoderDecoder) -> nn.Transformer:

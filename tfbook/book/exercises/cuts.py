@@ -1,0 +1,153 @@
+"""Cuts of words, the right ones and those of known mistakes, for the checkers of chapter 03."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+Pair = tuple[str, str]
+
+
+def joined(parts: Sequence[str], pair: Pair) -> list[str]:
+    """Join a pair wherever it stands, from the left."""
+    made: list[str] = []
+    at = 0
+    while at < len(parts):
+        here = tuple(parts[at : at + 2]) == pair
+        made.append("".join(parts[at : at + 2]) if here else parts[at])
+        at += 2 if here else 1
+    return made
+
+
+def join_once(parts: list[str], pair: Pair) -> list[str]:
+    """Join a pair at its first place alone, which is a mistake."""
+    for at, found in enumerate(pairwise(parts)):
+        if found == pair:
+            return [*parts[:at], "".join(pair), *parts[at + 2 :]]
+    return parts
+
+
+def join_overlapping(parts: list[str], pair: Pair) -> list[str]:
+    """Join a pair at every place, parts used twice, which is a mistake."""
+    made: list[str] = []
+    used = False
+    for at, part in enumerate(parts):
+        if tuple(parts[at : at + 2]) == pair:
+            made.append("".join(pair))
+            used = True
+        else:
+            made += [] if used else [part]
+            used = False
+    return made
+
+
+def pair_counts(words: Mapping[tuple[str, ...], int], *, once: bool = False) -> dict[Pair, int]:
+    """Count pairs of neighbours, each word as often as it occurs; ``once`` a word is a mistake."""
+    counts: dict[Pair, int] = {}
+    for parts, n in words.items():
+        found = list(pairwise(parts))
+        for pair in dict.fromkeys(found) if once else found:
+            counts[pair] = counts.get(pair, 0) + n
+    return counts
+
+
+def encode(word: str, merges: Sequence[Pair]) -> list[str]:
+    """Merge the pair of the oldest merge, again and again."""
+    parts = list(word)
+    ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}
+    while found := [pair for pair in pairwise(parts) if pair in ranks]:
+        parts = joined(parts, min(found, key=lambda pair: ranks[pair]))
+    return parts
+
+
+def encode_from_left(word: str, merges: Sequence[Pair]) -> list[str]:
+    """Merge the leftmost pair that is any merge, which is a mistake."""
+    parts = list(word)
+    while found := [at for at, pair in enumerate(pairwise(parts)) if pair in merges]:
+        parts[found[0] : found[0] + 2] = ["".join(parts[found[0] : found[0] + 2])]
+    return parts
+
+
+def encode_once(word: str, merges: Sequence[Pair]) -> list[str]:
+    """Make each merge at one place, which is a mistake."""
+    parts = list(word)
+    for pair in merges:
+        parts = join_once(parts, pair)
+    return parts
+
+
+def longest_first(
+    word: str, vocab: set[str], *, mark: str = "##", keep: bool = False, shortest: bool = False
+) -> list[str]:
+    """Cut by the longest piece first; ``keep`` and ``shortest`` are mistakes."""
+    pieces: list[str] = []
+    start = 0
+    while start < len(word):
+        stops = range(start + 1, len(word) + 1)
+        for stop in stops if shortest else reversed(stops):
+            piece = (mark if start else "") + word[start:stop]
+            if piece in vocab:
+                break
+        else:
+            return [*pieces, "[UNK]"] if keep else ["[UNK]"]
+        pieces.append(piece)
+        start = stop
+    return pieces
+
+
+def _ways(word: str, pieces: Mapping[str, float]) -> list[list[str]]:
+    if not word:
+        return [[]]
+    return [
+        [word[:stop], *rest]
+        for stop in range(1, len(word) + 1)
+        if word[:stop] in pieces
+        for rest in _ways(word[stop:], pieces)
+    ]
+
+
+def best_cut(word: str, log_p: Mapping[str, float]) -> list[str]:
+    """Find the way with the largest sum by trying all."""
+    return max(_ways(word, log_p), key=lambda way: math.fsum(log_p[piece] for piece in way))
+
+
+def best_mean(word: str, log_p: Mapping[str, float]) -> list[str]:
+    """Find the way with the largest mean, which is a mistake."""
+
+    def mean(way: list[str]) -> float:
+        return math.fsum(log_p[piece] for piece in way) / max(len(way), 1)
+
+    return max(_ways(word, log_p), key=mean)
+
+
+def likeliest_first(word: str, log_p: Mapping[str, float]) -> list[str]:
+    """Take the likeliest piece from the left, which is a mistake."""
+    pieces: list[str] = []
+    while word:
+        fitting = [piece for piece in log_p if word.startswith(piece)]
+        if not fitting:
+            return [*pieces, word]
+        pieces.append(max(fitting, key=lambda piece: log_p[piece]))
+        word = word[len(pieces[-1]) :]
+    return pieces
+
+
+def streamed(tokens: Sequence[bytes]) -> list[str]:
+    """Give what each token adds to the characters that are whole."""
+    shown = [b"".join(tokens[: n + 1]).decode("utf-8", "ignore") for n in range(len(tokens))]
+    return [now[len(before) :] for before, now in pairwise(["", *shown])]
+
+
+def whole_tokens(tokens: Sequence[bytes]) -> list[str]:
+    """Hold everything back while the bytes held do not decode as a whole."""
+    shown: list[str] = []
+    held = b""
+    for token in tokens:
+        held += token
+        try:
+            shown.append(held.decode())
+            held = b""
+        except UnicodeDecodeError:
+            shown.append("")
+    return shown

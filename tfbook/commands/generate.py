@@ -1,0 +1,226 @@
+"""``generate``: a language model continues, answers or talks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+LEAVE, RENEW = "/exit", "/new"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command.
+
+    Args:
+        parser: of its options.
+    """
+    parser.description = (
+        "Print what a language model says to PROMPT, as it is written. A model that was trained to "
+        "answer reads the prompt as a question, in its own form of conversation; with --raw it "
+        "continues the text. Greedy unless an option asks for a draw."
+    )
+    parser.add_argument(
+        "prompt", nargs="?", help="without one, or with -, it is read from standard input"
+    )
+    parser.add_argument(
+        "--model",
+        default="smollm2-135m-instruct",
+        metavar="NAME",
+        help="one of `python -m tfbook models`; default: smollm2-135m-instruct",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help=f"talk: one line a turn; {LEAVE} or the end of the input leaves, {RENEW} forgets",
+    )
+    parser.add_argument("--raw", action="store_true", help="continue the text as it stands")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=256, metavar="N", help="at most; default: 256"
+    )
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="end before this text; may be given several times",
+    )
+    _add_sampling_options(parser.add_argument_group("how the next token is chosen"))
+    parser.add_argument(
+        "--weights",
+        default="float32",
+        choices=["float32", "bfloat16", "int8"],
+        help="smaller ones are faster; default: float32",
+    )
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+
+
+def _add_sampling_options(group: Any) -> None:
+    """Describe the options that ``Sampling`` takes."""
+    group.add_argument("--temperature", type=float, metavar="T", help="0 is greedy, 1 the model's")
+    group.add_argument("--top-k", type=int, metavar="K", help="of the K most probable tokens")
+    group.add_argument("--top-p", type=float, metavar="P", help="of the smallest set with mass P")
+    group.add_argument(
+        "--min-p", type=float, metavar="P", help="of those above P times the largest"
+    )
+    group.add_argument(
+        "--repetition-penalty", type=float, default=1.0, metavar="R", help="1 is none"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the model writes.
+
+    Args:
+        options: as ``add_options`` describes them.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: the model is no language model, or an option has an impossible value.
+    """
+    from tfbook import hub
+    from tfbook.checks import require
+    from tfbook.models import CausalLM
+
+    # What may be wrong is told before the weights are loaded.
+    sampling = _sampling(options)
+    require(
+        not (options.chat and (options.raw or options.prompt is not None)),
+        "--chat reads its turns from standard input; leave out PROMPT and --raw",
+    )
+    prompt = None if options.chat else _prompt(options.prompt)
+    loaded: Any = hub.load(options.model, weights=options.weights, device=options.device)
+    require(
+        isinstance(loaded.model, CausalLM),
+        f"model={options.model!r} writes no text; use smollm2-135m-instruct",
+    )
+    writer = Writer(loaded, sampling, options.max_new_tokens, options.stop)
+    if prompt is None:
+        return _talk(writer)
+    template = getattr(loaded.tokenizer, "chat_template", None)
+    if template is None or options.raw:
+        writer.write(prompt)
+    else:
+        writer.answer([{"role": "user", "content": prompt}])
+    return 0
+
+
+class Writer:
+    """Writes the text of a model to standard output, as it comes.
+
+    Args:
+        pretrained: model and tokenizer.
+        sampling: how a token is chosen.
+        max_new_tokens: of one answer.
+        stop: texts that end it.
+    """
+
+    def __init__(
+        self, pretrained: Any, sampling: Any, max_new_tokens: int, stop: Sequence[str]
+    ) -> None:
+        self.model, self.tokenizer = pretrained.model, pretrained.tokenizer
+        self.sampling, self.max_new_tokens, self.stop = sampling, max_new_tokens, stop
+
+    def answer(self, messages: Sequence[dict[str, str]]) -> str:
+        """Answer a conversation, in the form in which the model knows conversations.
+
+        Args:
+            messages: the turns, of which the first are left out where they do not fit.
+
+        Returns:
+            What was written.
+        """
+        room = self.model.config.max_length - self.max_new_tokens
+        turns = list(messages)
+        while True:
+            text = self.tokenizer.apply_chat_template(turns)
+            if len(turns) < 3 or len(self.tokenizer.encode(text)) <= room:
+                return self.write(text)
+            turns = turns[2:]  # the oldest question with its answer
+
+    def write(self, text: str) -> str:
+        """Continue a text.
+
+        Args:
+            text: the prompt.
+
+        Returns:
+            What was written.
+        """
+        from tfbook.generation import stream
+
+        written = []
+        for step in stream(
+            self.model,
+            [list(self.tokenizer.encode(text))],
+            max_new_tokens=self.max_new_tokens,
+            sampling=self.sampling,
+            eos_id=self._ends(),
+            stop=self.stop,
+            tokenizer=self.tokenizer,
+        ):
+            (piece,) = step.texts or ("",)
+            written.append(piece)
+            print(piece, end="", flush=True)
+        print(flush=True)
+        return "".join(written)
+
+    def _ends(self) -> list[int]:
+        """The tokens that end an answer, and a text."""
+        named = getattr(self.tokenizer, "token_to_id", lambda token: None)("<|endoftext|>")
+        return sorted({index for index in (self.tokenizer.eos_id, named) if index is not None})
+
+
+def _talk(writer: Writer) -> int:
+    """Answer one line after another, with what was said before in mind."""
+    from tfbook.checks import require
+
+    require(
+        getattr(writer.tokenizer, "chat_template", None) is not None,
+        "--chat needs a model that was trained to talk; use --model smollm2-135m-instruct",
+    )
+    watched = sys.stdin.isatty()
+    if watched:
+        print(f"{LEAVE} or the end of the input leaves, {RENEW} forgets", file=sys.stderr)
+    messages: list[dict[str, str]] = []
+    while True:
+        if watched:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        turn = line.strip()
+        if not line or turn == LEAVE:
+            return 0
+        if turn == RENEW:
+            messages = []
+        elif turn:
+            messages.append({"role": "user", "content": turn})
+            messages.append({"role": "assistant", "content": writer.answer(messages)})
+
+
+def _prompt(given: str | None) -> str:
+    """The prompt from the command line or standard input."""
+    from tfbook.checks import require
+
+    text = sys.stdin.read() if given in (None, "-") else given or ""
+    # A line's end belongs to the line, and not to the prompt.
+    text = text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
+    require(text != "", "the prompt is empty; give a text to continue or to answer")
+    return text
+
+
+def _sampling(options: argparse.Namespace) -> Any:
+    """How the options want the next token chosen."""
+    from tfbook.generation import Sampling
+
+    return Sampling(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        seed=options.seed,
+    )
