@@ -90,8 +90,10 @@ def sections(*, quick: bool) -> dict[str, Section]:
             language_model_tables.token_table,
         ),
         "tokenization": Section(
-            {name: partial(tokenizing.cases, name) for name in tokenizing.TEXTS},
-            len(tokenizing.SYSTEMS) * len(tokenizing.STATES) * len(tokenizing.TEXTS),
+            {name: partial(tokenizing.cases, name) for name in tokenizing.TEXTS}
+            | {name: partial(tokenizing.other_cases, name) for name in tokenizing.OTHERS},
+            len(tokenizing.CASES) * len(tokenizing.TEXTS)
+            + len(tokenizing.OTHER_CASES) * len(tokenizing.OTHERS),
             tokenizing.tokenization_table,
         ),
     }

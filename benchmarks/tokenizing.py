@@ -1,4 +1,4 @@
-"""Encoding 10 kB of text with GPT-2's tokens, beside the `tokenizers` library."""
+"""Encoding 10 kB of text beside the `tokenizers` library, by all three kinds of tokenizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ import tfbook
 from benchmarks.report import table
 from benchmarks.timing import Timing
 from tfbook.data import king_james
-from tfbook.tokenizers import BPETokenizer, gpt2_tokenizer
+from tfbook.hub import fetch
+from tfbook.hub.minilm import MINILM_VOCABULARY
+from tfbook.tokenizers import (
+    BPETokenizer,
+    Tokenizer,
+    UnigramTokenizer,
+    WordPieceTokenizer,
+    gpt2_tokenizer,
+)
 
 LENGTH = 10_000
 #: What a tokenizer remembers when it starts: nothing, the words of other parts of the same text,
@@ -38,6 +46,50 @@ TEXTS: dict[str, Callable[[], str]] = {"King James Bible": _king_james, "Python 
 @cache
 def _json() -> str:
     return gpt2_tokenizer().to_json()
+
+
+@cache
+def _unigram_json() -> str:
+    return UnigramTokenizer.train([_king_james()[:1_000_000]], vocab_size=4_000).to_json()
+
+
+def _wordpiece() -> Tokenizer:
+    return WordPieceTokenizer.from_vocab_file(fetch(MINILM_VOCABULARY))
+
+
+#: Beside BPE. Only this package's own code could empty their memory of words, so they are
+#: measured warm and again.
+OTHERS: dict[str, Callable[[], Tokenizer]] = {
+    "WordPiece (MiniLM)": _wordpiece,
+    "unigram (4,000 pieces)": lambda: UnigramTokenizer.from_json(_unigram_json()),
+}
+OTHER_CASES = tuple(
+    f"{state}, {system}" for state in STATES[1:] for system in ("tfbook", "tokenizers")
+)
+
+
+def other_cases(name: str) -> dict[str, Callable[[], object]]:
+    """Give the encoding of the King James Bible with another kind of tokenizer.
+
+    Args:
+        name: one of :data:`OTHERS`.
+
+    Returns:
+        The four by state and system.
+    """
+    text, make = _king_james(), OTHERS[name]
+    parts = [text[at : at + LENGTH] for at in range(0, len(text) - LENGTH + 1, LENGTH)]
+
+    def theirs() -> Encode:
+        made = tokenizers.Tokenizer.from_str(make().to_json())
+        return lambda text: list(made.encode_batch_fast([text])[0].ids)
+
+    systems = {"tfbook": lambda: make().encode, "tokenizers": theirs}
+    return {
+        f"{state}, {system}": case(encode(), lambda: None, state, parts)
+        for state in STATES[1:]
+        for system, encode in systems.items()
+    }
 
 
 def cases(name: str) -> dict[str, Callable[[], object]]:
@@ -115,11 +167,13 @@ def tokenization_table(timings: Mapping[str, Mapping[str, Timing]]) -> str:
         ]
         for name, pair in timings.items()
         for state in STATES
+        if f"{state}, tfbook" in pair
     ]
     return (
         "## Tokenization\n\n"
-        f"`BPETokenizer.encode` with GPT-2's tokens, on {LENGTH:,} characters, beside the "
-        "`tokenizers` library, which is written in Rust (its `encode_batch_fast`). "
+        f"`BPETokenizer.encode` with GPT-2's tokens on {LENGTH:,} characters, and the two other "
+        "kinds of tokenizer on the King James Bible, beside the `tokenizers` library, which is "
+        "written in Rust (its `encode_batch_fast`). "
         "Cold: the tokenizer remembers no word. "
         "Warm: the part is new, and others of the same text came before. Again: this very part "
         "came before.\n\n"

@@ -179,6 +179,15 @@ def test_both_tokenizers_give_the_same() -> None:
             assert ours == theirs
 
 
+@pytest.mark.parametrize("name", tokenizing.OTHERS)
+def test_the_other_tokenizers_give_the_same(name: str) -> None:
+    made = tokenizing.other_cases(name)
+    assert set(made) == set(tokenizing.OTHER_CASES)
+    for state in tokenizing.STATES[1:]:
+        ours, theirs = (made[f"{state}, {system}"]() for system in ("tfbook", "tokenizers"))
+        assert ours == theirs
+
+
 def test_the_page() -> None:
     one = Timing((1.0, 1.0))
     steps = {

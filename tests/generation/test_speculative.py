@@ -173,7 +173,7 @@ def test_wrong_rules_are_found(
     wrong: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "verify", wrong)
-    assert p_value(Table(DRAFT).eval(), dict(temperature=1.0), [], times=250) < 1e-6
+    assert p_value(Table(DRAFT).eval(), dict(temperature=1.0), [], times=300) < 1e-6
 
 
 def other(model: CausalLM, seed: int) -> CausalLM:

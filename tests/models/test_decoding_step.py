@@ -98,7 +98,7 @@ def test_one_sequence_and_rotations_that_are_changed() -> None:
         ordinary, fast = prompted(model, batch=1), prompted(model, batch=1)
         step = decoding_step(model.eval())
         assert isinstance(step, DecodingStep)
-        for token in ids(9, 1).split(1, dim=1):
+        for token in ids(8, 1).split(1, dim=1):
             close(step(token, fast), model(token, cache=ordinary, last=1))
 
 
@@ -185,7 +185,7 @@ def test_a_cache_without_the_window_takes_the_ordinary_pass() -> None:
     whole, step = KVCache(**sizes), decoding_step(model)
     bounded = prompted(model)
     model(ids(5), cache=whole)
-    for token in ids(9).split(1, dim=1):
+    for token in ids(8).split(1, dim=1):
         close(step(token, whole), step(token, bounded))
 
 

@@ -1,17 +1,13 @@
 """Keys and values kept between decoding steps.
 
-What a caller needs to know:
+``cache = model.new_cache(batch, max_length, padding=…)``, then ``model(ids, cache=cache)`` for the
+prompt, whole or in chunks, and for every token after it. The model advances the cache.
 
-- ``cache = model.new_cache(batch, max_length, padding=…)``, then ``model(ids, cache=cache)`` for
-  the prompt, whole or in chunks, and for every token after it. The model advances the cache.
-- **Left padding** is told once, as the number of filler tokens before each row. From then on the
-  cache hides them (:meth:`KVCache.mask`) and counts positions without them
-  (:meth:`KVCache.next_positions`): neither ``mask=`` nor ``positions=`` need to be passed.
-- A **window** bounds the memory: the cache then has ``window + spare`` slots and overwrites the
-  oldest token. ``max_length`` still says how many tokens may come, and takes no room.
-- ``crop(length)`` forgets the newest tokens (with a window, as far as ``spare`` reaches),
-  ``reorder(rows)`` lets beams change places, ``repeat(copies)`` gives a new cache in which every
-  row stands ``copies`` times.
+- **Left padding** is told once. The cache then hides it and counts positions without it: neither
+  ``mask=`` nor ``positions=`` need to be passed.
+- A **window** bounds the memory to ``window + spare`` slots; ``max_length`` takes no room then.
+- ``crop`` forgets the newest tokens (with a window, as far as ``spare`` reaches), ``reorder`` lets
+  beams change places, ``repeat`` gives a new cache in which every row stands several times.
 - No step copies what is kept: new tokens are written in place, and layers read views.
 """
 
@@ -21,6 +17,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from tfbook.attention.cache_rows import copy_rows, empty_like
 from tfbook.attention.cache_slots import Slots
 from tfbook.attention.cached_layers import ContextCache, LayerCache
 from tfbook.attention.cached_tokens import LeftPadding, TokenPositions
@@ -251,19 +248,8 @@ class KVCache:
             ValueError: ``copies`` is below one.
         """
         require_positive("copies", copies)
-        n_layers, batch, n_kv_heads, _, d_head = self.keys.shape
-        new = KVCache(
-            n_layers=n_layers,
-            batch=batch * copies,
-            n_kv_heads=n_kv_heads,
-            max_length=self.max_length,
-            d_head=d_head,
-            dtype=self.keys.dtype,
-            device=self.keys.device,
-            window=self.window,
-            spare=self.spare,
-        )
-        rows = torch.arange(batch, device=self.keys.device).repeat_interleave(copies)
+        new = empty_like(self, self.batch * copies)
+        rows = torch.arange(self.batch, device=self.keys.device).repeat_interleave(copies)
         new._take(rows, self)
         new.length, new.slots.oldest = self.length, self.slots.oldest
         new._contexts = [context.repeat(copies) for context in self._contexts]
@@ -289,11 +275,7 @@ class KVCache:
 
     def _take(self, rows: Tensor, source: KVCache) -> None:
         """Let row ``i`` be row ``rows[i]`` of a cache as long as this one."""
-        filled = slice(0, source.slots.n_kept(source.length))
-        # A layer at a time: the copy in between is small.
-        for i in range(len(self.keys)):
-            self.keys[i][:, :, filled] = source.keys[i][:, :, filled].index_select(0, rows)
-            self.values[i][:, :, filled] = source.values[i][:, :, filled].index_select(0, rows)
+        copy_rows(source, rows, into=self)
         self._positions = source._positions.taken(rows, self.slots)
         if source._padding is not None:
             self._pad(source._padding.lengths[rows])

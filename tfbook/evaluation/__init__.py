@@ -6,6 +6,13 @@ from tfbook.evaluation.ablation import (
     head_contributions,
     head_importance,
 )
+from tfbook.evaluation.bandwidth import (
+    Machine,
+    measure_machine,
+    median_seconds,
+    product_rate,
+    read_rate,
+)
 from tfbook.evaluation.cost import (
     Cost,
     Workload,
@@ -22,6 +29,7 @@ from tfbook.evaluation.cost import (
     stack_cost,
     text_encoder_cost,
 )
+from tfbook.evaluation.decoding import StepWork, cache_bytes, step_work, weight_bytes
 from tfbook.evaluation.error_rates import edit_distance, phoneme_error_rate, word_error_rate
 from tfbook.evaluation.length import loss_by_position, windows_of
 from tfbook.evaluation.perplexity import TextScore, perplexity, token_losses
@@ -29,11 +37,14 @@ from tfbook.evaluation.stems import stem_unseen
 
 __all__ = [
     "Cost",
+    "Machine",
+    "StepWork",
     "TextScore",
     "Workload",
     "ablate_heads",
     "ablation_study",
     "attention_cost",
+    "cache_bytes",
     "causal_lm_cost",
     "convolution_cost",
     "edit_distance",
@@ -46,13 +57,19 @@ __all__ = [
     "linear_cost",
     "loss_by_position",
     "lstm_cost",
+    "measure_machine",
+    "median_seconds",
     "norm_cost",
     "perplexity",
     "phoneme_error_rate",
+    "product_rate",
+    "read_rate",
     "stack_cost",
     "stem_unseen",
+    "step_work",
     "text_encoder_cost",
     "token_losses",
+    "weight_bytes",
     "windows_of",
     "word_error_rate",
 ]

@@ -45,6 +45,12 @@ class Hypotheses:
         lengths: tokens.
         log_probs: under the model, nats.
 
+    Example:
+        >>> two = torch.tensor([[-3.0, -1.0]])
+        >>> found = Hypotheses(torch.tensor([[[5], [6]]]), two, torch.ones(1, 2).long(), two)
+        >>> found.best(1).ids
+        tensor([[[6]]])
+
     Chapter: 23.
     """
 

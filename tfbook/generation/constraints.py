@@ -64,10 +64,8 @@ class BannedSequences:
 
     .. math:: z_{b_m} \leftarrow -\infty \quad\text{where ids end with } b_1 \dots b_{m-1}
 
-    The prompt counts: a sequence that it begins is not completed.
-
     Args:
-        sequences: lists of ids; of one id, that token is banned.
+        sequences: lists of ids. The prompt counts: what it begins is not completed.
 
     Raises:
         ValueError: there is none, one is empty, or an id is negative.
@@ -124,8 +122,7 @@ class ForcedTokens:
 
     .. math:: z_w \leftarrow -\infty \quad\text{for } w \ne \text{tokens}[t]
 
-    The chosen logit stays as it is, so that nothing is lost if another processor has forbidden it:
-    then no token is left, which is an error.
+    The chosen logit stays as it is: if another processor forbids it, no token is left, an error.
 
     Args:
         tokens: from the place among the new tokens, counted from 0, to the id. A prefix is

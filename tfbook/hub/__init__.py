@@ -22,7 +22,7 @@ from tfbook.models.encoder_decoder import EncoderDecoder
 from tfbook.models.recurrent import GRUEncoderDecoder
 from tfbook.models.sentence_encoder import SentenceEncoder
 from tfbook.pronounce import Pronouncer, load_pronouncer
-from tfbook.tokenizers import BPETokenizer
+from tfbook.tokenizers import BPETokenizer, CharacterTokenizer
 from tfbook.tokenizers.gpt2_files import GPT2_RANKS
 from tfbook.tokenizers.wordpiece import WordPieceTokenizer
 
@@ -124,6 +124,17 @@ def load(
     device: torch.device | str = ...,
 ) -> Pretrained[CausalLM, BPETokenizer]: ...
 @overload
+def load(
+    name: Literal["king-james"], *, weights: Weights = ..., device: torch.device | str = ...
+) -> Pretrained[CausalLM, BPETokenizer]: ...
+@overload
+def load(
+    name: Literal["king-james-characters"],
+    *,
+    weights: Weights = ...,
+    device: torch.device | str = ...,
+) -> Pretrained[CausalLM, CharacterTokenizer]: ...
+@overload
 def load(name: str, *, weights: Weights = ..., device: torch.device | str = ...) -> Any: ...
 def load(name: str, *, weights: Weights = "float32", device: torch.device | str = "cpu") -> Any:
     """Load a pretrained model with its tokenizer.
@@ -139,11 +150,13 @@ def load(name: str, *, weights: Weights = "float32", device: torch.device | str 
     - ``"smollm2-135m-instruct"``: SmolLM2-135M-Instruct, a language model that answers. Its weights
       are stored in four bits; ``float32`` gives exactly the numbers that those stand for.
       Fetched once, 93 MB.
+    - ``"king-james"`` and ``"king-james-characters"``: small language models of chapter 5, on the
+      King James Bible, of subwords and of characters, which this package carries.
 
     Args:
         name: the model's name.
-        weights: of the last two: ``float32``; ``bfloat16``, half as large; or ``int8``, a quarter:
-            integers in the linear layers, and bfloat16 elsewhere.
+        weights: of all but the pronouncers: ``float32``; ``bfloat16``, half as large; or
+            ``int8``, a quarter: integers in the linear layers, and bfloat16 elsewhere.
         device: where they go.
 
     Returns:

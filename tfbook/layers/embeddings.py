@@ -134,7 +134,7 @@ def require_ids(ids: Tensor, vocab_size: int) -> None:
     # A data-dependent check would break a compiled graph and wait for a GPU.
     if ids.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    smallest, largest = int(ids.min()), int(ids.max())
+    smallest, largest = map(int, torch.aminmax(ids))
     require(
         smallest >= 0 and largest < vocab_size,
         f"ids={smallest}…{largest} must lie in [0, vocab_size={vocab_size}); encode the text with "

@@ -20,6 +20,7 @@ from tfbook.models.convert import (
     to_huggingface,
     to_torch,
 )
+from tfbook.models.decoding_step import DecodingStep, decoding_step
 from tfbook.models.encoder_decoder import EncoderDecoder
 from tfbook.models.initialization import initialize_normal, initialize_xavier
 from tfbook.models.masked_lm import MaskedLM
@@ -31,6 +32,7 @@ __all__ = [
     "CausalLM",
     "CausalLMConfig",
     "Decoder",
+    "DecodingStep",
     "Encoder",
     "EncoderDecoder",
     "EncoderDecoderConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "count_parameters",
+    "decoding_step",
     "from_huggingface",
     "from_huggingface_state",
     "initialize_normal",

@@ -1,9 +1,9 @@
 """One token through a language model, without what only longer inputs need.
 
 A token of SmolLM2-135M is 211 products of a vector with a matrix, which read every weight once,
-and some 900 small operations between them. The products are bound by memory. The small operations
-cost their call, and more than when they are timed alone: between two of them a product has swept
-the caches. So there are fewer here, and cheaper ones:
+and hundreds of small operations between them. The products are bound by memory. The others cost
+their call, and more than when they are timed alone: between two of them a product has swept the
+caches. So there are fewer here, and cheaper ones:
 
 - queries, keys and values are one product, and so are gate and up;
 - queries and keys are turned together and in place, with one table of cosines for all layers;

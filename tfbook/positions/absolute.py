@@ -262,7 +262,7 @@ def _require_in_table(positions: Tensor, max_length: int) -> None:
     # index out of range stops the kernel anyway.
     if positions.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    smallest, largest = int(positions.min()), int(positions.max())
+    smallest, largest = map(int, torch.aminmax(positions))
     require(
         smallest >= 0 and largest < max_length,
         f"positions={smallest}…{largest} must lie in [0, max_length={max_length}); shorten the "

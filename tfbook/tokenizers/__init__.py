@@ -3,6 +3,7 @@
 from tfbook.tokenizers.batching import Batch
 from tfbook.tokenizers.bert_text import BertText
 from tfbook.tokenizers.bpe import BPETokenizer
+from tfbook.tokenizers.bpe_training import PairCounts
 from tfbook.tokenizers.byte_level import GPT2_PATTERN, SMOLLM_PATTERN, byte_characters
 from tfbook.tokenizers.characters import CharacterTokenizer
 from tfbook.tokenizers.charsmap import Charsmap
@@ -34,6 +35,7 @@ __all__ = [
     "CharacterTokenizer",
     "Charsmap",
     "Encoding",
+    "PairCounts",
     "PairEncoding",
     "RustTokenizer",
     "Tokenizer",

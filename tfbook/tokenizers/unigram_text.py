@@ -97,7 +97,7 @@ class UnigramText:
         >>> UnigramText(NFKC(), prefix=False).normalize("ﬁve")
         'five'
 
-    Source: Kudo and Richardson 2018, section 3.2, and sentencepiece's code. Chapter: 03.
+    Source: Kudo and Richardson 2018, and sentencepiece's code. Chapter: 03.
     """
 
     def __init__(

@@ -62,7 +62,8 @@ def sparse_scores(counts: Floats) -> Floats:
         >>> np.exp(sparse_scores(np.array([30.0, 1.0]))).round(3).tolist()
         [0.967, 0.018]
 
-    Source: sentencepiece's ``unigram_model_trainer.cc``, after Liang and Klein 2007. Chapter: 03.
+    Source: sentencepiece's ``unigram_model_trainer.cc``, after Liang and Klein's tutorial of
+    2007. Chapter: 03.
     """
     total = torch.tensor([counts.sum()], dtype=torch.float64)
     digamma = torch.digamma(torch.from_numpy(counts)) - torch.digamma(total)

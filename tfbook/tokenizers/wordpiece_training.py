@@ -38,8 +38,8 @@ def likelihood_score(n_pair: int, n_left: int, n_right: int) -> float:
         >>> likelihood_score(4, 8, 5)
         0.1
 
-    Source: Schuster and Nakajima 2012, section 3.1; the ratio as it is commonly stated for
-    WordPiece, whose own trainer was never published. Chapter: 03.
+    Source: Schuster and Nakajima 2012; the ratio as it is commonly stated for WordPiece, whose
+    own trainer was never published. Chapter: 03.
     """
     return n_pair / (n_left * n_right)
 

@@ -24,18 +24,29 @@ from tfbook.models.convert.tensors import Entry, renamed, stacked_by_head
 
 
 def _build(settings: Settings, names: Collection[str]) -> CausalLM:
-    d_model, n_heads = required(settings, "hidden_size"), required(settings, "num_attention_heads")
     rotary = read_rotary(
         settings,
-        d_head=d_model // n_heads,
+        d_head=required(settings, "hidden_size") // required(settings, "num_attention_heads"),
         base=settings.get("rotary_emb_base", 10_000.0),
         fraction=settings.get("rotary_pct", 0.25),
     )
+    return CausalLM(
+        CausalLMConfig(
+            vocab_size=required(settings, "vocab_size"),
+            decoder=_stack(settings, rotary),
+            max_length=read_max_length(settings, rotary, 2048),
+            positions="rotary",
+            tie_output=bool(settings.get("tie_word_embeddings", False)),
+        )
+    )
+
+
+def _stack(settings: Settings, rotary: RotaryConfig) -> StackConfig:
     parallel = settings.get("use_parallel_residual", True)
     bias = bool(settings.get("attention_bias", True))
-    stack = StackConfig(
-        d_model=d_model,
-        n_heads=n_heads,
+    return StackConfig(
+        d_model=required(settings, "hidden_size"),
+        n_heads=required(settings, "num_attention_heads"),
         d_ff=required(settings, "intermediate_size"),
         n_layers=required(settings, "num_hidden_layers"),
         dropout_p=settings.get("hidden_dropout", 0.0),
@@ -46,15 +57,6 @@ def _build(settings: Settings, names: Collection[str]) -> CausalLM:
         attention_bias=bias,
         output_bias=bias,
         rotary=rotary,
-    )
-    return CausalLM(
-        CausalLMConfig(
-            vocab_size=required(settings, "vocab_size"),
-            decoder=stack,
-            max_length=read_max_length(settings, rotary, 2048),
-            positions="rotary",
-            tie_output=bool(settings.get("tie_word_embeddings", False)),
-        )
     )
 
 

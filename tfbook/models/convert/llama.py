@@ -67,12 +67,7 @@ def _config(
 ) -> CausalLMConfig:
     d_model, n_heads = required(settings, "hidden_size"), required(settings, "num_attention_heads")
     d_head = settings.get("head_dim") or d_model // n_heads
-    rotary = read_rotary(settings, d_head=d_head, base=10_000.0, fraction=1.0)
-    require(
-        rotary.d_rotary is None,
-        f"config turns {rotary.d_rotary} of {d_head} features, but these models turn whole heads; "
-        "leave partial_rotary_factor out",
-    )
+    rotary = _rotary(settings, d_head)
     stack = StackConfig(
         d_model=d_model,
         n_heads=n_heads,
@@ -98,6 +93,16 @@ def _config(
         positions="rotary",
         tie_output=bool(settings.get("tie_word_embeddings", False)),
     )
+
+
+def _rotary(settings: Settings, d_head: int) -> RotaryConfig:
+    rotary = read_rotary(settings, d_head=d_head, base=10_000.0, fraction=1.0)
+    require(
+        rotary.d_rotary is None,
+        f"config turns {rotary.d_rotary} of {d_head} features, but these models turn whole heads; "
+        "leave partial_rotary_factor out",
+    )
+    return rotary
 
 
 def _write_llama(model: CausalLM) -> dict[str, Any]:
