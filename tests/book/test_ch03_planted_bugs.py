@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def cell(marker: str, right: str = "", wrong: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def finished() -> Iterator[dict[str, Any]]:
+def finished() -> dict[str, Any]:
     """The names of the whole chapter, run without its pictures; all its claims have held."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +48,7 @@ def finished() -> Iterator[dict[str, Any]]:
         patch.setattr(tfbook.book, "show_source", lambda *_: None)
         for source in cells():
             exec(compile(source, NOTEBOOK, "exec"), namespace)
-    yield namespace
+    return namespace
 
 
 @pytest.fixture

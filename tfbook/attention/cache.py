@@ -30,15 +30,13 @@ __all__ = ["ContextCache", "KVCache", "LayerCache"]
 class KVCache:
     """Room for the keys and values of every layer, allocated once.
 
-    A layer writes its new keys and values behind the ``length`` tokens that are there, and
-    reads those that the new ones see. The *model* calls :meth:`advance` once per forward
-    pass, after the last layer: no layer needs to know whether it is the last.
+    A layer writes those of the new tokens and reads all that these see. The *model* calls
+    :meth:`advance` once per forward pass: no layer needs to know whether it is the last.
 
     Args:
         n_layers: decoder layers.
         batch: sequences.
-        n_kv_heads: key and value heads: as many as query heads, fewer (grouped), or one
-            (multi-query).
+        n_kv_heads: key and value heads; fewer than query heads where these share them.
         max_length: most tokens, padding included.
         d_head: width of a head.
         dtype: of keys and values.
@@ -169,8 +167,8 @@ class KVCache:
 
         Returns:
             True where a query may attend, causality aside, over the keys that
-            :meth:`LayerCache.keys_values` gives: ``(n, n_k)`` or ``(batch, 1, n, n_k)``, either
-            with 1 for an axis along which nothing changes. None where nothing is hidden.
+            :meth:`LayerCache.keys_values` gives; broadcasts to ``(batch, 1, n, n_k)``. None where
+            nothing is hidden.
         """
         # All layers of a forward pass ask the same.
         if self._mask is None or self._mask[0] != (self.length, n):
@@ -202,8 +200,7 @@ class KVCache:
             positions: of the new tokens, ``(n,)`` or ``(batch, n)``.
 
         Returns:
-            Shape ``(n_k,)`` or ``(batch, n_k)``: of the kept, then of the new tokens, or with a
-            window in the order of the keys that :meth:`LayerCache.keys_values` gives.
+            Shape ``(n_k,)`` or ``(batch, n_k)``, in the order of :meth:`LayerCache.keys_values`.
 
         Raises:
             RuntimeError: earlier tokens came without positions, or there is no room.
@@ -216,8 +213,7 @@ class KVCache:
     def reorder(self, rows: Int[Tensor, "batch"]) -> None:
         """Let row ``i`` continue what row ``rows[i]`` has written (beam search).
 
-        Contexts stay: the beams of one source share it. The one operation that copies what is
-        kept, a layer at a time.
+        Contexts stay: the beams of one source share it. The one step that copies what is kept.
 
         Args:
             rows: one index into the batch per row, shape ``(batch,)``.
@@ -283,8 +279,9 @@ class KVCache:
 
     def _new_mask(self, n: int) -> Tensor | None:
         before = self.slots.mask(start=self.length, n=n, device=self.keys.device)
-        filler = None if self._padding is None else self._padding.mask(start=self.length, n=n)
-        return combine_masks(filler, before)
+        if self._padding is None:
+            return before
+        return combine_masks(self._padding.mask(start=self.length, n=n), before)
 
     def _pad(self, lengths: Tensor) -> None:
         self._padding = LeftPadding(
