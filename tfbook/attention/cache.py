@@ -93,6 +93,11 @@ class KVCache:
         self._contexts = [ContextCache() for _ in range(n_layers)]
 
     @property
+    def n_layers(self) -> int:
+        """Layers whose keys and values are kept."""
+        return self.keys.shape[0]
+
+    @property
     def batch(self) -> int:
         """Sequences."""
         return self.keys.shape[1]

@@ -70,7 +70,9 @@ class TokenPositions:
             self._kept = None
             return
         if length == 0:
-            self._kept = new.new_zeros((*new.shape[:-1], self._slots.capacity))
+            # Inference mode would make a table that nobody could write into behind it.
+            with torch.inference_mode(False):
+                self._kept = new.new_zeros((*new.shape[:-1], self._slots.capacity))
         kept, new = self._matching(new, length)
         self._slots.write(kept, new, start=length, dim=-1)
 
@@ -86,7 +88,8 @@ class TokenPositions:
         """
         new = TokenPositions(slots)
         if self._kept is not None:
-            new._kept = self._kept[rows] if self._kept.ndim == 2 else self._kept.clone()
+            with torch.inference_mode(False):
+                new._kept = self._kept[rows] if self._kept.ndim == 2 else self._kept.clone()
         return new
 
     def _matching(self, new: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -99,7 +102,8 @@ class TokenPositions:
             )
         # Rows agree until one of the two says otherwise.
         if kept.ndim < new.ndim:
-            kept = self._kept = kept.expand(*new.shape[:-1], -1).clone()
+            with torch.inference_mode(False):
+                kept = self._kept = kept.expand(*new.shape[:-1], -1).clone()
         return kept, new.expand(*kept.shape[:-1], -1)
 
 

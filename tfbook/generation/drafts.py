@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfbook.checks import require_positive
 from tfbook.generation.choosing import process
 from tfbook.generation.draws import Uniforms, draw
-from tfbook.generation.next_token import one_step
 from tfbook.generation.protocols import LanguageModel, Processor
+from tfbook.models.decoding_step import decoding_step
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Distributions:
     ) -> None:
         self._model, self._processors, self._greedy = model, processors, greedy
         self._cache = model.new_cache(1, max_length, spare=spare)
-        self._step = one_step(model)
+        self._step = decoding_step(cast(nn.Module, model))
 
     def of_next(self, ids: Int[Tensor, "1 n"], last: int) -> Float[Tensor, "last vocab"]:
         """Give those of the tokens that follow the last ones.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -58,7 +57,7 @@ class NextToken:
             cache = model.new_cache(len(prompts.ids), max_length, padding=prompts.padding)
         self.cache = cache
         self._padding = prompts.padding
-        self._step = one_step(model)
+        self._step = decoding_step(cast(nn.Module, model))
 
     def first(self, *, copies: int = 1) -> Float[Tensor, "rows vocab"]:
         """Read the prompts.
@@ -110,20 +109,6 @@ class NextToken:
 
     def _all_again(self, ids: Tensor) -> Tensor:
         return Prompts(ids, self._padding).last_logits(self._model, 1)[:, -1]
-
-
-def one_step(model: LanguageModel) -> Callable[[Tensor, KVCache], Tensor]:
-    """Give the fastest function from new ids and a cache to the logits after the last id.
-
-    Args:
-        model: in evaluation mode.
-
-    Returns:
-        The function, which gives ``(batch, 1, vocab)``.
-    """
-    # It may join the model's weights, which must stay fit for training.
-    with torch.inference_mode(False):
-        return decoding_step(cast(nn.Module, model))
 
 
 def _require_fitting(cache: KVCache, prompts: Prompts, max_length: int) -> None:

@@ -58,7 +58,9 @@ def decoding_step(model: nn.Module) -> Step:
     Source: none. Chapter: 24.
     """
     if isinstance(model, CausalLM) and known_blocks(model) is not None:
-        return DecodingStep(model)
+        # What it keeps must serve outside of inference mode too.
+        with torch.inference_mode(False):
+            return DecodingStep(model)
     return lambda ids, cache: model(ids, cache=cache, last=1)
 
 
@@ -95,10 +97,12 @@ class DecodingStep:
         self._layers = [layer_step(block) for block in blocks]
         self._final_norm = norm_step(model.decoder.final_norm)
         self._head = joined_product([model.head])
-        self._window, self._turning = first.attention.window, None
+        attention, weight = first.attention, next(model.decoder.parameters())
+        self._window, self._turning = attention.window, None
+        self._sizes = (len(blocks), attention.n_kv_heads, attention.d_head)
+        self._kind = (weight.dtype, weight.device)
         if first.rotate is not None:
-            device = next(model.decoder.parameters()).device
-            self._turning = Turning(first, first.rotate, device)
+            self._turning = Turning(first, first.rotate, weight.device)
 
     @torch.no_grad()
     def __call__(
@@ -132,10 +136,13 @@ class DecodingStep:
 
     def _fits(self, ids: Tensor, cache: KVCache) -> bool:
         """Whether the cache is as the step expects it; the ordinary pass says what is wrong."""
+        keys = cache.keys
+        n_layers, batch, n_kv_heads, _, d_head = keys.shape
         return (
             ids.ndim == 2
             and cache.length < cache.max_length
             and cache.window == self._window
-            and cache.batch == ids.shape[0]
-            and len(cache.keys) == len(self._layers)
+            and batch == ids.shape[0]
+            and (n_layers, n_kv_heads, d_head) == self._sizes
+            and (keys.dtype, keys.device) == self._kind
         )

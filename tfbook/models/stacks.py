@@ -141,8 +141,14 @@ class Decoder(nn.Module):
             Shape ``(batch, n, d_model)``.
 
         Raises:
+            ValueError: the cache was made for another number of layers.
             RuntimeError: the cache has no room for the new tokens.
         """
+        require(
+            cache is None or cache.n_layers == len(self.blocks),
+            f"cache was made for {0 if cache is None else cache.n_layers} layers, but there are "
+            f"{len(self.blocks)}; make it with the model's new_cache",
+        )
         if positions is None:
             n = x.shape[1]
             positions = (
