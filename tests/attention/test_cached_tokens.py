@@ -41,6 +41,17 @@ def test_positions_missing_once_are_missing() -> None:
         kept.seen(positions(3, 1), length=3)
 
 
+def test_inference_mode_leaves_them_fit_for_more() -> None:
+    with torch.inference_mode():
+        kept = TokenPositions(Slots(capacity=5, window=None))
+        kept.write(positions(0, 2), length=0)
+        kept.write(torch.tensor([[2], [7]]), length=2)
+        copy = kept.taken(torch.tensor([1, 0]), Slots(capacity=5, window=None))
+    for one in (kept, copy):
+        one.write(positions(9, 1), length=3)
+    assert copy.known(4).tolist() == [[0, 1, 7, 9], [0, 1, 2, 9]]
+
+
 def padding(*lengths: int, slots: Slots) -> LeftPadding:
     return LeftPadding(torch.tensor(lengths), batch=len(lengths), max_length=9, slots=slots)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from generating import EOS, LONGEST, PAD, PROMPTS, VOCAB, left_padded, pair, shared_pair
-from parity import TOLERANCE
+from parity import TOLERANCE, close
 from scipy.stats import chisquare
 from torch import Tensor
 
@@ -306,6 +306,10 @@ def test_a_cache_that_holds_the_beginning(name: str) -> None:
     more = torch.cat([prompt, expected], dim=1)
     again = generate(model, more, max_new_tokens=3, cache=cache).ids
     assert again.equal(generate(model, more, max_new_tokens=3).ids)
+    # Or read on by hand.
+    with torch.no_grad():
+        logits = model(again[:, -1:], cache=cache)[:, -1]
+        close(logits, model(torch.cat([more, again], dim=1))[:, -1])
 
 
 def test_what_comes_out_can_be_trained_on() -> None:
@@ -390,6 +394,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "the prompt, or write at most 3 tokens",
     ),
     (dict(eos_id=VOCAB), r"eos_id=31 must lie in \[0, vocab_size=31\)"),
+    (dict(eos_id=2.5), r"eos_id=2.5 must lie in \[0, vocab_size=31\)"),
     (dict(eos_id=[2, -1]), r"eos_id=-1 must lie in \[0, vocab_size=31\)"),
     (dict(pad_id=99), r"pad_id=99 must lie in \[0, vocab_size=31\)"),
     (dict(n_sequences=2), "n_sequences=2 greedy sequences of a prompt would be equal"),

@@ -82,6 +82,7 @@ def test_neutral_settings_stand_for_nothing() -> None:
         (dict(frequency_penalty=float("inf")), "frequency_penalty=inf must be finite"),
         (dict(no_repeat_ngram=0), "no_repeat_ngram=0 must be an integer of at least 1"),
         (dict(seed=-1), "seed=-1 must be an integer of at least 0, or one such for each"),
+        (dict(seed=[]), r"seed=\[\] must hold one for each prompt; None draws without"),
         (dict(seed=[3, -1]), r"seed=\[3, -1\] must be an integer of at least 0"),
     ],
 )

@@ -196,6 +196,12 @@ def test_bad_input() -> None:
         step(torch.tensor([[VOCAB]] * B), prompted(model))
     with pytest.raises(ValueError, match=r"keys have shape .* but the cache was made for"):
         step(ids(1, 2), prompted(model))
+    sizes = dict(n_layers=2, batch=1, n_kv_heads=2, max_length=9, d_head=11)
+    for name, size in dict(n_kv_heads=1, d_head=22, dtype=torch.bfloat16).items():
+        with pytest.raises(ValueError, match=r"but the cache (was made for|holds)"):
+            step(ids(1, 1), KVCache(**{**sizes, name: size}))
+    with pytest.raises(ValueError, match="cache was made for 3 layers, but there are 2"):
+        step(ids(1, 1), KVCache(**{**sizes, "n_layers": 3}))
     cache = model.new_cache(1, 20)
     model(ids(19, 1), cache=cache)
     with pytest.raises(ValueError, match="ids reaches length 20, beyond the model's max_length=19"):

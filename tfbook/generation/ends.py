@@ -54,7 +54,8 @@ def read_ends(
         ValueError: a token that is not of the vocabulary, an empty stop string, one string
             instead of a list, or stop strings without a tokenizer.
     """
-    eos_ids = () if eos_id is None else (eos_id,) if isinstance(eos_id, int) else tuple(eos_id)
+    given = () if eos_id is None else eos_id
+    eos_ids = tuple(given) if isinstance(given, Sequence) else (given,)
     for token in eos_ids:
         require_token(model, "eos_id", token)
     require_token(model, "pad_id", pad_id)

@@ -73,6 +73,10 @@ class Sampling:
             f"temperature={self.temperature} must be at least 0 and finite; 0 is greedy, 1 is the "
             "model's own distribution",
         )
+        require(
+            self.seed is None or len(self.seeds) > 0,
+            "seed=[] must hold one for each prompt; None draws without",
+        )
         for seed in self.seeds:
             require(
                 isinstance(seed, int) and seed >= 0,

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tfbook.checks import require, require_positive, require_probability
+from tfbook.drawing import normal_parameter
 
 
 class Embedding(nn.Module):
@@ -54,15 +55,11 @@ class Embedding(nn.Module):
         require_positive("vocab_size", vocab_size)
         require_positive("d_model", d_model)
         require_probability("dropout_p", dropout_p)
-        # Filled in place, which costs nothing on the meta device; randn loads half of PyTorch there.
-        self.weight = nn.Parameter(torch.empty(vocab_size, d_model))
-        nn.init.normal_(self.weight, std=d_model**-0.5)
+        self.weight = normal_parameter(vocab_size, d_model, std=d_model**-0.5)
         self.positions = positions
         self.scale = math.sqrt(d_model) if scaled else 1.0
         self.dropout_p, self.norm = dropout_p, norm
-        self.segments = nn.Parameter(torch.empty(n_segments, d_model)) if n_segments else None
-        if self.segments is not None:
-            nn.init.normal_(self.segments, std=0.02)
+        self.segments = normal_parameter(n_segments, d_model, std=0.02) if n_segments else None
 
     def forward(
         self,

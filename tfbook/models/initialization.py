@@ -28,6 +28,8 @@ def initialize_xavier(model: nn.Module) -> None:
 
     Source: Glorot and Bengio 2010, equation 16. Chapter: 15.
     """
+    if _waits_for_weights(model):
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -60,6 +62,8 @@ def initialize_normal(model: nn.Module, *, std: float = 0.02, n_residual: int = 
 
     Source: Radford et al. 2019, section 2.3. Chapter: 15.
     """
+    if _waits_for_weights(model):
+        return
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=std)
@@ -79,3 +83,8 @@ def initialize_normal(model: nn.Module, *, std: float = 0.02, n_residual: int = 
         elif isinstance(module, LowRankFeedForward):
             thin = module.w_down.get_parameter("1.weight")
             nn.init.normal_(thin, std=std / math.sqrt(n_residual))
+
+
+def _waits_for_weights(model: nn.Module) -> bool:
+    """Whether all is on the meta device, where PyTorch takes a second to draw nothing."""
+    return all(parameter.is_meta for parameter in model.parameters())

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from tfbook.checks import require, require_positive
+from tfbook.drawing import normal_parameter
 from tfbook.positions.frequencies import angle_dtype, frequencies, require_positions
 
 
@@ -124,7 +125,7 @@ class LearnedPositions(nn.Module):
         super().__init__()
         require_positive("max_length", max_length)
         require_positive("d_model", d_model)
-        self.table = nn.Parameter(torch.randn(max_length, d_model) * 0.02)
+        self.table = normal_parameter(max_length, d_model, std=0.02)
 
     @property
     def max_length(self) -> int:

@@ -214,9 +214,10 @@ class RotaryEmbedding(nn.Module):
         )
         self.d_head, self.base, self.d_rotary = d_head, base, d_rotary
         self.layout, self.scaling = layout, scaling
-        plain = frequencies(d_rotary, base=base)
-        start = plain.log().to(torch.get_default_dtype())
-        self.log_frequencies = nn.Parameter(start) if learnable else None
+        # Checks the base too. On the meta device the first sum takes PyTorch a second.
+        plain = frequencies(d_rotary, base=base, device=None if learnable else "cpu")
+        start = plain.log().to(torch.get_default_dtype()) if learnable else None
+        self.log_frequencies = None if start is None else nn.Parameter(start)
 
     @property
     def depends_on_length(self) -> bool:

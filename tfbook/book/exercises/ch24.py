@@ -108,7 +108,9 @@ def check_ring_slots(fn: Callable[..., Any]) -> None:
             continue
         newest = list(range(max(0, n - window), n))
         if [x for x in given if x is not None] == newest and newest != right:
-            raise Wrong("those are in order: a ring overwrites in place, token t goes to t % window")
+            raise Wrong(
+                "those are in order: a ring overwrites in place, token t goes to t % window"
+            )
         if given == [*range(min(n, window)), *[None] * (window - min(n, window))]:
             raise Wrong("those are the oldest tokens: a new one takes the place of the oldest")
         if given == [x + 1 if x is not None else None for x in right]:

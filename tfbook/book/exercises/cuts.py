@@ -10,7 +10,19 @@ Pair = tuple[str, str]
 
 
 def joined(parts: Sequence[str], pair: Pair) -> list[str]:
-    """Join a pair wherever it stands, from the left."""
+    """Join a pair wherever it stands, from the left.
+
+    Args:
+        parts: the pieces of a word.
+        pair: the two pieces to join.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> joined(["a", "a", "a"], ("a", "a"))
+        ['aa', 'a']
+    """
     made: list[str] = []
     at = 0
     while at < len(parts):
@@ -21,7 +33,19 @@ def joined(parts: Sequence[str], pair: Pair) -> list[str]:
 
 
 def join_once(parts: list[str], pair: Pair) -> list[str]:
-    """Join a pair at its first place alone, which is a mistake."""
+    """Join a pair at its first place alone, which is a mistake.
+
+    Args:
+        parts: the pieces of a word.
+        pair: the two pieces to join.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> join_once(["a", "b", "a", "b"], ("a", "b"))
+        ['ab', 'a', 'b']
+    """
     for at, found in enumerate(pairwise(parts)):
         if found == pair:
             return [*parts[:at], "".join(pair), *parts[at + 2 :]]
@@ -29,7 +53,19 @@ def join_once(parts: list[str], pair: Pair) -> list[str]:
 
 
 def join_overlapping(parts: list[str], pair: Pair) -> list[str]:
-    """Join a pair at every place, parts used twice, which is a mistake."""
+    """Join a pair at every place, parts used twice, which is a mistake.
+
+    Args:
+        parts: the pieces of a word.
+        pair: the two pieces to join.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> join_overlapping(["a", "a", "a"], ("a", "a"))
+        ['aa', 'aa']
+    """
     made: list[str] = []
     used = False
     for at, part in enumerate(parts):
@@ -43,7 +79,19 @@ def join_overlapping(parts: list[str], pair: Pair) -> list[str]:
 
 
 def pair_counts(words: Mapping[tuple[str, ...], int], *, once: bool = False) -> dict[Pair, int]:
-    """Count pairs of neighbours, each word as often as it occurs; ``once`` a word is a mistake."""
+    """Count pairs of neighbours, each word as often as it occurs; ``once`` a word is a mistake.
+
+    Args:
+        words: how often each word occurs, a word being its parts.
+        once: count a pair once a word, which is a mistake.
+
+    Returns:
+        The count of each pair.
+
+    Example:
+        >>> pair_counts({("l", "o", "w"): 2})
+        {('l', 'o'): 2, ('o', 'w'): 2}
+    """
     counts: dict[Pair, int] = {}
     for parts, n in words.items():
         found = list(pairwise(parts))
@@ -53,7 +101,19 @@ def pair_counts(words: Mapping[tuple[str, ...], int], *, once: bool = False) -> 
 
 
 def encode(word: str, merges: Sequence[Pair]) -> list[str]:
-    """Merge the pair of the oldest merge, again and again."""
+    """Merge the pair of the oldest merge, again and again.
+
+    Args:
+        word: the word.
+        merges: pairs, the oldest first.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> encode("abc", [("b", "c"), ("a", "b")])
+        ['a', 'bc']
+    """
     parts = list(word)
     ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}
     while found := [pair for pair in pairwise(parts) if pair in ranks]:
@@ -62,7 +122,19 @@ def encode(word: str, merges: Sequence[Pair]) -> list[str]:
 
 
 def encode_from_left(word: str, merges: Sequence[Pair]) -> list[str]:
-    """Merge the leftmost pair that is any merge, which is a mistake."""
+    """Merge the leftmost pair that is any merge, which is a mistake.
+
+    Args:
+        word: the word.
+        merges: pairs, the oldest first.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> encode_from_left("abc", [("b", "c"), ("a", "b")])
+        ['ab', 'c']
+    """
     parts = list(word)
     while found := [at for at, pair in enumerate(pairwise(parts)) if pair in merges]:
         parts[found[0] : found[0] + 2] = ["".join(parts[found[0] : found[0] + 2])]
@@ -70,7 +142,19 @@ def encode_from_left(word: str, merges: Sequence[Pair]) -> list[str]:
 
 
 def encode_once(word: str, merges: Sequence[Pair]) -> list[str]:
-    """Make each merge at one place, which is a mistake."""
+    """Make each merge at one place, which is a mistake.
+
+    Args:
+        word: the word.
+        merges: pairs, the oldest first.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> encode_once("abab", [("a", "b")])
+        ['ab', 'a', 'b']
+    """
     parts = list(word)
     for pair in merges:
         parts = join_once(parts, pair)
@@ -80,7 +164,22 @@ def encode_once(word: str, merges: Sequence[Pair]) -> list[str]:
 def longest_first(
     word: str, vocab: set[str], *, mark: str = "##", keep: bool = False, shortest: bool = False
 ) -> list[str]:
-    """Cut by the longest piece first; ``keep`` and ``shortest`` are mistakes."""
+    """Cut by the longest piece first; ``keep`` and ``shortest`` are mistakes.
+
+    Args:
+        word: the word.
+        vocab: the known pieces.
+        mark: what stands before pieces inside a word.
+        keep: keep the pieces before ``[UNK]``, which is a mistake.
+        shortest: take the shortest piece, which is a mistake.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> longest_first("unable", {"un", "una", "##able", "##ble"})
+        ['una', '##ble']
+    """
     pieces: list[str] = []
     start = 0
     while start < len(word):
@@ -108,12 +207,36 @@ def _ways(word: str, pieces: Mapping[str, float]) -> list[list[str]]:
 
 
 def best_cut(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Find the way with the largest sum by trying all."""
+    """Find the way with the largest sum by trying all.
+
+    Args:
+        word: the word.
+        log_p: the logarithm of the probability of each piece.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> best_cut("ab", {"a": -1.0, "b": -1.0, "ab": -3.0})
+        ['a', 'b']
+    """
     return max(_ways(word, log_p), key=lambda way: math.fsum(log_p[piece] for piece in way))
 
 
 def best_mean(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Find the way with the largest mean, which is a mistake."""
+    """Find the way with the largest mean, which is a mistake.
+
+    Args:
+        word: the word.
+        log_p: the logarithm of the probability of each piece.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> best_mean("ab", {"a": -1.0, "b": -2.0, "ab": -2.0})
+        ['a', 'b']
+    """
 
     def mean(way: list[str]) -> float:
         return math.fsum(log_p[piece] for piece in way) / max(len(way), 1)
@@ -122,7 +245,19 @@ def best_mean(word: str, log_p: Mapping[str, float]) -> list[str]:
 
 
 def likeliest_first(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Take the likeliest piece from the left, which is a mistake."""
+    """Take the likeliest piece from the left, which is a mistake.
+
+    Args:
+        word: the word.
+        log_p: the logarithm of the probability of each piece.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> likeliest_first("ab", {"a": -1.0, "b": -9.0, "ab": -2.0})
+        ['a', 'b']
+    """
     pieces: list[str] = []
     while word:
         fitting = [piece for piece in log_p if word.startswith(piece)]
@@ -134,13 +269,35 @@ def likeliest_first(word: str, log_p: Mapping[str, float]) -> list[str]:
 
 
 def streamed(tokens: Sequence[bytes]) -> list[str]:
-    """Give what each token adds to the characters that are whole."""
+    """Give what each token adds to the characters that are whole.
+
+    Args:
+        tokens: byte strings that join to valid UTF-8.
+
+    Returns:
+        The new text of each token.
+
+    Example:
+        >>> streamed([b"a", b"\\xc3", b"\\xa9b"])
+        ['a', '', 'éb']
+    """
     shown = [b"".join(tokens[: n + 1]).decode("utf-8", "ignore") for n in range(len(tokens))]
     return [now[len(before) :] for before, now in pairwise(["", *shown])]
 
 
 def whole_tokens(tokens: Sequence[bytes]) -> list[str]:
-    """Hold everything back while the bytes held do not decode as a whole."""
+    """Hold everything back while the bytes held do not decode as a whole.
+
+    Args:
+        tokens: byte strings that join to valid UTF-8.
+
+    Returns:
+        The new text of each token.
+
+    Example:
+        >>> whole_tokens([b"a", b"\\xc3", b"\\xa9b"])
+        ['a', '', 'éb']
+    """
     shown: list[str] = []
     held = b""
     for token in tokens:
