@@ -26,4 +26,6 @@ def normal_parameter(*size: int, std: float) -> nn.Parameter:
     Source: none. Chapter: 15.
     """
     parameter = nn.Parameter(torch.empty(*size))
-    return parameter if parameter.is_meta else nn.init.normal_(parameter, std=std)
+    if not parameter.is_meta:
+        nn.init.normal_(parameter, std=std)
+    return parameter

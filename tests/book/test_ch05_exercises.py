@@ -74,13 +74,54 @@ def short_end(n: int, window: int, stride: int) -> list[tuple[int, int, int]]:
     return [*most, (stop - scored, stop, scored)]
 
 
-RIGHT = {
-    "05.1": softmax,
-    "05.2": log_probability,
-    "05.3": gradient,
-    "05.4": bits,
-    "05.5": windows,
-}
+def by_logsumexp(z: Tensor) -> Tensor:
+    return (z - z.logsumexp(-1, keepdim=True)).exp()
+
+
+def log_of(logarithm: Any, ids: list[int], first: Tensor, table: Tensor) -> float:
+    steps = [logarithm(table[a, b].item()) for a, b in itertools.pairwise(ids)]
+    return logarithm(first[ids[0]].item()) + sum(steps)
+
+
+def first_of_zero(ids: list[int], first: Tensor, table: Tensor) -> float:
+    return log_probability(ids, first[0].expand(3), table)
+
+
+def around(ids: list[int], first: Tensor, table: Tensor) -> float:
+    return sum(math.log(table[ids[k - 1], ids[k]]) for k in range(len(ids)))
+
+
+def around_and_first(ids: list[int], first: Tensor, table: Tensor) -> float:
+    return around(ids, first, table) + math.log(first[ids[0]])
+
+
+def by_autograd(logits: Tensor, targets: Tensor) -> Tensor:
+    logits = logits.requires_grad_()
+    loss = torch.nn.functional.cross_entropy(logits, targets, ignore_index=-1)
+    return torch.autograd.grad(loss, logits)[0]
+
+
+def down_the_column(logits: Tensor, targets: Tensor) -> Tensor:
+    y = one_hot(targets.clamp(min=0), 4)
+    return (logits.softmax(0) - y) * (targets >= 0)[:, None] / 2
+
+
+def of_minus_one(logits: Tensor, targets: Tensor) -> Tensor:
+    raise RuntimeError("Class values must be non-negative.")
+
+
+RIGHT = [
+    ("05.1", softmax),
+    ("05.1", by_logsumexp),
+    ("05.2", log_probability),
+    ("05.3", gradient),
+    ("05.4", bits),
+    ("05.5", windows),
+    ("05.5", lambda *a: [list(w) for w in windows(*a)]),
+    ("05.5", lambda *a: iter(windows(*a))),
+    ("05.5", lambda *a: tuple(windows(*a))),
+    ("05.5", lambda *a: torch.tensor(windows(*a))),
+]
 
 WRONG = [
     ("05.1", lambda z: z.tolist(), "give a tensor"),
@@ -101,6 +142,11 @@ WRONG = [
     ("05.2", lambda ids, f, t: log_probability(ids[:-1], f, t), "the last token is missing"),
     ("05.2", lambda ids, f, t: log_probability(ids, f, t) / len(ids), "that is the mean"),
     ("05.2", lambda ids, f, t: f[ids].log().sum(), "use the table"),
+    ("05.2", lambda *a: log_of(math.log10, *a), "to base ten"),
+    ("05.2", lambda ids, f, t: -log_probability(ids, f, t) / len(ids), "minus the mean"),
+    ("05.2", first_of_zero, "take first[ids[0]]"),
+    ("05.2", around, "the first token is looked up in `first`"),
+    ("05.2", around_and_first, "nothing comes before the first token"),
     ("05.2", product, "add logarithms instead"),
     ("05.2", lambda *a: math.log(math.exp(log_probability(*a))), "add logarithms instead"),
     ("05.3", lambda *a: -gradient(*a), "the sign is turned"),
@@ -117,7 +163,16 @@ WRONG = [
         lambda z, t: (z - one_hot(t.clamp(min=0), 4)) * (t >= 0)[:, None] / 2,
         "need a softmax",
     ),
+    ("05.3", down_the_column, "the vocabulary is the last axis"),
+    ("05.3", lambda *a: gradient(*a) / 6, "divided by all elements"),
+    ("05.3", by_part(lambda p, y, last, real: p - last), "and this is the gradient of the sum"),
+    ("05.3", by_part(lambda p, y, last, real: p - y), "padding is not zero, and this is the"),
+    ("05.3", by_autograd, "autograd is turned off here"),
+    ("05.3", of_minus_one, "Class values must be non-negative"),
     ("05.4", lambda p, n, text: n * math.log2(p) / len(text), "per character"),
+    ("05.4", lambda p, n, text: n * math.log(p) / len(text), "and per character"),
+    ("05.4", lambda *a: bits(*a) * math.log(2) * 1.44, "1.44 is rounded"),
+    ("05.4", lambda p, n, text: p * n / len(text.encode()), "take the logarithm: bits"),
     ("05.4", lambda *a: bits(*a) * math.log(2), "those are nats"),
     ("05.4", lambda *a: bits(*a) * math.log(2) ** 2, "not by multiplying"),
     ("05.4", lambda p, n, text: math.log2(p), "per token"),
@@ -132,6 +187,8 @@ WRONG = [
     ("05.4", lambda p, n, text: math.log2(p) * n, "the total"),
     ("05.4", lambda p, n, text: text, "give a number"),
     ("05.5", lambda n, w, s: None, "a list of triples"),
+    ("05.5", lambda n, w, s: [(0, 4)], "a list of triples"),
+    ("05.5", lambda n, w, s: [(0.0, 4.0, 4.0)], "a list of triples"),
     ("05.5", lambda n, w, s: [], "the list is empty"),
     ("05.5", lambda n, w, s: [(a + 1, b + 1, c) for a, b, c in windows(n, w, s)], "stop at n - 1"),
     ("05.5", lambda n, w, s: [(0, n - 1, n - 1)], "reads more than 4 tokens"),
@@ -143,4 +200,4 @@ WRONG = [
 ]
 
 
-test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT, WRONG)

@@ -23,7 +23,11 @@ from tfbook.evaluation import TextScore
 from tfbook.layers import Block
 
 NOTEBOOK = "05-language-models.ipynb"
-SETUP = ("setup(seed=0)", "generator = torch.Generator().manual_seed(0)\nscores")
+SETUP = (
+    "setup(seed=0)",
+    "def plain_softmax(",
+    "generator = torch.Generator().manual_seed(0)\nscores",
+)
 SOFTMAX = (*SETUP, '"c008"')
 TEXT = (*SETUP, "train = king_james.load")
 SUMS = (*TEXT, "every_pair = torch.cartesian_prod", '"c100"')
@@ -44,6 +48,14 @@ def cell(marker: str) -> str:
 def scored() -> dict[str, Any]:
     """The chapter up to the scores of its four models."""
     return run_cells(NOTEBOOK, *SCORES)
+
+
+@pytest.fixture(scope="module")
+def counts(scored: dict[str, Any]) -> dict[str, Any]:
+    """The same with the counts of strings, and the network's scores by context."""
+    for marker in ("def number(", "by_context = {"):
+        exec(cell(marker), scored)
+    return scored
 
 
 def sigmoid(scores: Tensor, **_: Any) -> Tensor:
@@ -112,6 +124,55 @@ def test_bits_per_token_called_bits_per_byte_fail_c011(
     monkeypatch.setattr(TextScore, "bits_per_byte", TextScore.bits_per_token)
     with pytest.raises(ClaimError, match="c011"):
         exec(cell('"c011"'), scored)
+
+
+def test_a_model_of_another_text_fails_b100(scored: dict[str, Any]) -> None:
+    source = cell("def bigram_scores(")
+    exec(source, scored)
+    planted = source.replace("(change(lead), change(text)) for", "(lead, text) for")
+    assert planted != source
+    with pytest.raises(ClaimError, match="b100"):
+        exec(planted, scored)
+
+
+def test_a_mean_before_the_exponential_fails_b102(scored: dict[str, Any]) -> None:
+    source = cell('"b102"')
+    exec(source, scored)
+    planted = source.replace("batches.exp().mean().item()", "batches.mean().exp().item()")
+    assert planted != source
+    with pytest.raises(ClaimError, match="b102"):
+        exec(planted, scored)
+
+
+def count_again(namespace: dict[str, Any]) -> None:
+    """Score by counts once more, as the chapter does, and claim."""
+    source = cell("by_context = {")
+    exec(source[source.index("by_order = {}") :], namespace)
+    exec(cell('"b105"'), namespace)
+
+
+def test_counts_without_smoothing_fail_b105(
+    counts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_again(counts)
+    smoothed = counts["ngram_probability"]
+
+    def barely(strings: Tensor, order: int) -> Any:
+        return smoothed(strings, order, strength=1e-4)
+
+    monkeypatch.setitem(counts, "ngram_probability", barely)
+    with pytest.raises(ClaimError, match="b105"):
+        count_again(counts)
+
+
+def test_counts_that_have_seen_the_test_text_fail_b105(
+    counts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [torch.tensor(counts["to_ids"](lead + text)) for lead, text in counts["test"]]
+    monkeypatch.setitem(counts, "pieces", counts["pieces"] + seen)
+    monkeypatch.setitem(counts, "tables", {n: counts["count"](n) for n in range(1, 9)})
+    with pytest.raises(ClaimError, match="b105"):
+        count_again(counts)
 
 
 def test_an_ignored_stride_fails_b101(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from tfbook.data import cmudict, king_james
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 # recipes/king_james.py is what these four share; the others train on letters and phonemes.
-KING_JAMES = {"length", "placement", "feed_forward", "king_james_lm"}
+KING_JAMES = {"length", "placement", "feed_forward", "king_james_lm", "shared_heads"}
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in RECIPES.iterdir() if p.is_dir()))

@@ -185,6 +185,25 @@ def test_chat_remembers_forgets_and_is_left(
     assert capsys.readouterr().out == f"{one}\n"
 
 
+def test_chat_reads_every_token_once(
+    loaded: hub.Pretrained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def count(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        read.append(arguments[0].shape[1])
+
+    loaded.model.embedding.register_forward_pre_hook(count)
+    give(monkeypatch, "one\ntwo\n/new\ntwo\n")
+    assert main(["generate", "--chat", "--max-new-tokens", "5"]) == 0
+    prompts = [n for n in read if n > 1]
+    first, second, renewed = prompts
+    # The words, and what stands around them; after /new, no more than <s>u: is the same.
+    assert first == len(loaded.tokenizer.encode("<s>u:one</s><s>a:"))
+    assert second < first + 5
+    assert renewed == first - 3
+
+
 def test_chat_forgets_the_oldest_turns_when_there_is_no_room(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

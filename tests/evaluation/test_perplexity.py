@@ -212,6 +212,34 @@ def test_bad_input(changed: dict[str, object], message: str) -> None:
             token_losses(Table(), **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bad", [math.nan, -math.inf, math.inf])
+def test_logits_without_a_distribution(bad: float) -> None:
+    def broken(ids: Tensor) -> Tensor:
+        return torch.full((*ids.shape, VOCAB), bad)
+
+    with pytest.raises(ValueError, match=r"2 of 2 losses are NaN; look for NaN or infinity"):
+        perplexity(broken, [3, 4], "ab", prompt=[0], window=4)
+
+
+def test_an_impossible_token_costs_infinity() -> None:
+    def never_four(ids: Tensor) -> Tensor:
+        return torch.zeros(*ids.shape, VOCAB).index_fill(-1, torch.tensor(4), -math.inf)
+
+    score = perplexity(never_four, [3, 4], "ab", prompt=[0], window=4)
+    assert score.nats == score.perplexity == score.bits_per_byte == math.inf
+
+
+def test_perplexities_beyond_every_float_are_infinite() -> None:
+    def sure(ids: Tensor) -> Tensor:
+        return 1000.0 * nn.functional.one_hot(torch.zeros_like(ids), VOCAB)
+
+    score = perplexity(sure, [3, 4], "ab", prompt=[0], window=4)
+    assert score.nats == pytest.approx(2000)
+    assert score.perplexity == score.perplexity_per_character == score.perplexity_per_byte
+    assert score.perplexity == math.inf
+    assert score.nats_per_token == pytest.approx(1000)
+
+
 def test_counts_below_one() -> None:
     with pytest.raises(ValueError, match="n_bytes=0 must be at least 1"):
         TextScore(nats=1.0, n_tokens=1, n_characters=1, n_bytes=0)

@@ -11,7 +11,12 @@ from generating import PROMPTS, pair, shared_pair
 from tfbook.generation import Sampling
 from tfbook.generation.ends import read_ends
 from tfbook.generation.next_token import NextToken
-from tfbook.generation.prompts import read_prompts, require_room, require_token
+from tfbook.generation.prompts import (
+    read_prompts,
+    require_evaluating,
+    require_room,
+    require_token,
+)
 from tfbook.generation.starting import Choosing, Reading, start
 
 
@@ -72,3 +77,10 @@ def test_the_cache_of_next_token() -> None:
         NextToken(model, prompts, max_length=5, cache=model.new_cache(3, 5))
     with pytest.raises(RuntimeError, match="cache has room for max_length=4"):
         NextToken(model, prompts, max_length=5, cache=model.new_cache(1, 4))
+
+
+def test_a_model_in_training_mode_is_named() -> None:
+    model, _ = pair("gpt2")
+    require_evaluating("draft", model)
+    with pytest.raises(ValueError, match=r"draft is in training mode, .*; call draft.eval\(\)"):
+        require_evaluating("draft", model.train())

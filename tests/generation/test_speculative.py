@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from generating import EOS, PROMPTS, VOCAB, pair, shared_pair
+from generating import EOS, PROMPTS, VOCAB, Letters, pair, shared_pair
 from scipy.stats import chisquare
 from tiny import causal_lm, stack
 from torch import Tensor, nn
@@ -220,11 +220,6 @@ def test_windows() -> None:
     for guesser in (draft, made, PromptLookup()):
         found = speculate(made, prompt, draft=guesser, max_new_tokens=13, n_guesses=5)
         assert found.ids.equal(expected)
-
-
-class Letters:
-    def decode(self, ids: Sequence[int]) -> str:
-        return "".join(chr(ord("A") + i) for i in ids)
 
 
 def test_stop_strings_and_text() -> None:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from hugging_face import copy_gpt2
+from measuring import allocated_bytes
 from parity import close, randomized
 from tiny import VOCAB, causal_lm, stack
 from torch import Tensor
@@ -184,6 +185,16 @@ def test_the_head_for_the_last_tokens_alone() -> None:
     for last in (0, N + 1):
         with pytest.raises(ValueError, match=rf"last={last} must lie in \[1, 7\]"):
             model(tokens, last=last)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_last_tokens_of_a_batch_do_not_copy_the_table_for_every_row(
+    dtype: torch.dtype,
+) -> None:
+    config = CausalLMConfig(vocab_size=20_011, decoder=stack(), max_length=13)
+    model = CausalLM(config).to(dtype).eval().requires_grad_(False)
+    batch = torch.ones(7, 11, dtype=torch.int64)
+    assert allocated_bytes(lambda: model(batch, last=1)) < 3 * model.head.weight.nbytes
 
 
 @pytest.mark.parametrize("pieces", [[1] * 9, [4, 5], [9]])

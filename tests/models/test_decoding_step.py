@@ -140,6 +140,12 @@ def hooked() -> CausalLM:
     return model
 
 
+def patched() -> CausalLM:
+    model = MODELS["gpt-2"]()
+    model.decoder.blocks[1].feed_forward.forward = torch.zeros_like
+    return model
+
+
 def wrapped() -> CausalLM:
     model = MODELS["gpt-2"]()
     block = model.decoder.blocks[0]
@@ -163,6 +169,7 @@ UNKNOWN = {
     ),
     "training": lambda: MODELS["gpt-2"]().train(),
     "hooked": hooked,
+    "patched": patched,
     "wrapped": wrapped,
     "other attention": other_attention,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,14 @@ from tfbook.models.convert import from_huggingface
 
 VOCAB, LONGEST, EOS, PAD = 31, 41, 2, 0
 PROMPTS = [[3, 7, 11, 5, 7], [4], [13, 6, 29]]
+
+
+class Letters:
+    """A tokenizer of one letter a token."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Give the letters."""
+        return "".join(chr(ord("A") + i) for i in ids)
 
 
 def ends_often(head: nn.Linear, factor: float) -> None:

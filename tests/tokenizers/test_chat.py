@@ -99,6 +99,9 @@ def test_a_template_may_refuse() -> None:
         render_chat(refusing, TALKS[0])
     with pytest.raises(ValueError, match="the chat template failed"):
         render_chat("{% if %}", TALKS[0])
+    for wrong in ("{{ messages + 1 }}", "{{ 1 // 0 }}", "{{ range(10**9) }}"):
+        with pytest.raises(ValueError, match=r"the chat template failed .* check the roles"):
+            render_chat(wrong, TALKS[0])
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,23 @@ def test_awkward_lines_as_the_library(
         assert rust.decode(found.ids, special=True) == ours.decode(found.ids, special=True)
 
 
+def test_where_the_library_differs(tmp_path: Path) -> None:
+    """As ``with_backend`` says: letters with several marks, and the places of bytes."""
+    ours, theirs = loaded(tmp_path), unigram.library()
+    rust = ours.with_backend("rust")
+    marked = "e\u0306\u0315\u0305"
+    assert ours.encode(marked) == theirs.encode(marked) != rust.encode(marked)
+    lines = awkward_lines(300)
+    assert sum(ours.encode(line) != rust.encode(line) for line in lines) < len(lines) / 10
+    ours = loaded(tmp_path, byte_fallback=True, vocab_size=900)
+    plain = UnigramTokenizer(ours.pieces, byte_fallback=True)
+    assert plain.encode_with_offsets("\r\n").offsets == [(0, 1), (0, 1), (1, 2)]
+    rust = plain.with_backend("rust")
+    assert rust.encode_with_offsets("\r\n").offsets == [(0, 1), (0, 2), (0, 2)]
+    with pytest.raises(ValueError, match="backend='gpu' is unknown"):
+        ours.with_backend("gpu")
+
+
 def test_json_there_and_back(tmp_path: Path) -> None:
     ours = loaded(tmp_path)
     ours.save(tmp_path / "tokenizer.json")

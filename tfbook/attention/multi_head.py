@@ -186,8 +186,8 @@ class MultiHeadAttention(nn.Module):
         require_state(
             cache is None or not getattr(self.rotate, "depends_on_length", False),
             "cache is given, but this rotation depends on the length of the sequence: keys that "
-            "were kept would be turned by another angle; decode without a cache, or use another "
-            "scaling",
+            "were kept would be turned by another angle; generate with use_cache=False, or use "
+            "another scaling",
         )
 
         def keys_values() -> tuple[Tensor, Tensor]:

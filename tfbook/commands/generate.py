@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 LEAVE, RENEW = "/exit", "/new"
@@ -124,6 +125,14 @@ class Writer:
     ) -> None:
         self.model, self.tokenizer = pretrained.model, pretrained.tokenizer
         self.sampling, self.max_new_tokens, self.stop = sampling, max_new_tokens, stop
+        self._cache: Any = None
+        self._read: list[int] = []
+
+    def remember(self) -> None:
+        """Read the beginning that a text shares with the one before only once, from now on."""
+        cache = self.model.new_cache(1, self.model.config.max_length)
+        # One with a window cannot go back far.
+        self._cache = cache if cache.window is None else None
 
     def answer(self, messages: Sequence[dict[str, str]]) -> str:
         """Answer a conversation, in the form in which the model knows conversations.
@@ -153,21 +162,32 @@ class Writer:
         """
         from tfbook.generation import stream
 
+        ids = list(self.tokenizer.encode(text))
+        self._forget_what_differs(ids)
         written = []
         for step in stream(
             self.model,
-            [list(self.tokenizer.encode(text))],
+            [ids],
             max_new_tokens=self.max_new_tokens,
             sampling=self.sampling,
             eos_id=self._ends(),
             stop=self.stop,
             tokenizer=self.tokenizer,
+            cache=self._cache,
         ):
+            self._read.append(int(step.ids))
             (piece,) = step.texts or ("",)
             written.append(piece)
             print(piece, end="", flush=True)
         print(flush=True)
         return "".join(written)
+
+    def _forget_what_differs(self, ids: list[int]) -> None:
+        """Leave in the cache what it shares with a new text, whose last token must be new."""
+        if self._cache is not None:
+            pairs = zip(ids[:-1], self._read[: self._cache.length], strict=False)
+            self._cache.crop(sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        self._read = list(ids)
 
     def _ends(self) -> list[int]:
         """The tokens that end an answer, and a text."""
@@ -183,6 +203,7 @@ def _talk(writer: Writer) -> int:
         getattr(writer.tokenizer, "chat_template", None) is not None,
         "--chat needs a model that was trained to talk; use --model smollm2-135m-instruct",
     )
+    writer.remember()
     watched = sys.stdin.isatty()
     if watched:
         print(f"{LEAVE} or the end of the input leaves, {RENEW} forgets", file=sys.stderr)

@@ -25,7 +25,8 @@ class TextScore:
               \text{bits per byte} = \frac{\text{nats}}{\ln 2 \; n_{bytes}}
 
     Perplexities per token compare models that share a tokenizer. Bits per byte, and per
-    character, compare any models of the same text.
+    character, compare any models of the same text. A perplexity beyond the largest float64 is
+    given as infinity.
 
     Args:
         nats: negative log-probability of the whole text, in nats.
@@ -57,17 +58,17 @@ class TextScore:
     @property
     def perplexity(self) -> float:
         """Perplexity per token."""
-        return math.exp(self.nats / self.n_tokens)
+        return _exp(self.nats / self.n_tokens)
 
     @property
     def perplexity_per_character(self) -> float:
         """Perplexity per character: as if every character had been one token."""
-        return math.exp(self.nats / self.n_characters)
+        return _exp(self.nats / self.n_characters)
 
     @property
     def perplexity_per_byte(self) -> float:
         """Perplexity per byte of UTF-8."""
-        return math.exp(self.nats / self.n_bytes)
+        return _exp(self.nats / self.n_bytes)
 
     @property
     def nats_per_token(self) -> float:
@@ -125,8 +126,8 @@ def perplexity(
 
     Raises:
         ValueError: no ids, no text, no prompt, ids that are not one row of integers or outside
-            the model's vocabulary, ``window`` or ``batch_tokens`` below one, or ``stride``
-            outside ``1 … window``.
+            the model's vocabulary, ``window`` or ``batch_tokens`` below one, ``stride``
+            outside ``1 … window``, or a loss that is NaN.
 
     Example:
         >>> uniform = lambda ids: torch.zeros(*ids.shape, 7)
@@ -221,7 +222,22 @@ def _losses(
         "own tokenizer",
     )
     log_p = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
-    return -log_p.gather(-1, targets[..., None])[..., 0].double().cpu()
+    losses = -log_p.gather(-1, targets[..., None])[..., 0].double().cpu()
+    n_missing = int(losses.isnan().sum())
+    require(
+        n_missing == 0,
+        f"{n_missing} of {losses.numel()} losses are NaN; look for NaN or infinity in the model's "
+        "logits, and in its parameters",
+    )
+    return losses
+
+
+def _exp(nats: float) -> float:
+    """Exponential that overflows to infinity, as PyTorch's does."""
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return math.inf
 
 
 def _row(name: str, ids: Sequence[int] | Tensor) -> Int[Tensor, " n"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfbook.checks import require, require_positive
 from tfbook.generation.protocols import LanguageModel
@@ -78,10 +78,7 @@ def read_prompts(
 
     Chapter: 23.
     """
-    require(
-        not model.training,
-        "model is in training mode, so dropout would make the result random; call model.eval()",
-    )
+    require_evaluating("model", model)
     device = next(model.parameters()).device
     if isinstance(ids, Tensor):
         prompts = Prompts(_checked(ids).to(device, torch.int64), None)
@@ -107,8 +104,12 @@ def require_room(model: LanguageModel, n_prompt: int, max_new_tokens: int) -> No
         max_new_tokens: to write.
 
     Raises:
-        ValueError: ``max_new_tokens`` is below one, or they do not fit.
+        ValueError: ``max_new_tokens`` is no integer or below one, or they do not fit.
     """
+    require(
+        isinstance(max_new_tokens, int),
+        f"max_new_tokens={max_new_tokens!r} must be an integer; give a number of tokens",
+    )
     require_positive("max_new_tokens", max_new_tokens)
     longest = model.config.max_length
     require(
@@ -116,6 +117,22 @@ def require_room(model: LanguageModel, n_prompt: int, max_new_tokens: int) -> No
         f"a prompt of {n_prompt} tokens and max_new_tokens={max_new_tokens} go beyond the model's "
         f"max_length={longest}; shorten the prompt, or write at most "
         f"{max(0, longest - n_prompt)} tokens",
+    )
+
+
+def require_evaluating(name: str, model: LanguageModel | nn.Module) -> None:
+    """Raise while a model is in training mode.
+
+    Args:
+        name: of the argument.
+        model: any module.
+
+    Raises:
+        ValueError: it is.
+    """
+    require(
+        not model.training,
+        f"{name} is in training mode, so dropout would make the result random; call {name}.eval()",
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tfbook.attention import KVCache
 from tfbook.checks import require, require_positive
+from tfbook.generation.prompts import require_evaluating
 from tfbook.models.encoder_decoder import EncoderDecoder
 
 
@@ -201,10 +202,7 @@ def _require_ready(model: EncoderDecoder, max_length: int, **special_ids: int) -
         f"max_length={max_length} must be at most the model's max_length="
         f"{model.config.max_length}; write less, or build the model with a larger table",
     )
-    require(
-        not model.training,
-        "model is in training mode, so dropout would make the result random; call model.eval()",
-    )
+    require_evaluating("model", model)
     vocab = model.config.target_vocab_size
     for name, token in special_ids.items():
         require(

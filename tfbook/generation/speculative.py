@@ -21,7 +21,7 @@ from tfbook.generation.drafts import (
 )
 from tfbook.generation.draws import Uniforms, draw
 from tfbook.generation.ends import Ends, read_ends
-from tfbook.generation.prompts import read_prompts, require_room
+from tfbook.generation.prompts import read_prompts, require_evaluating, require_room
 from tfbook.generation.protocols import Decoder, LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 from tfbook.generation.text_pieces import TextPieces
@@ -240,10 +240,7 @@ def _require_draft(
         f"draft has a vocabulary of {theirs} tokens and model one of {ours}, but they must be the "
         "same; use a draft of the same family, or PromptLookup()",
     )
-    require(
-        not draft.training,
-        "draft is in training mode, so dropout would make the result random; call draft.eval()",
-    )
+    require_evaluating("draft", draft)
     longest = draft.config.max_length
     require(
         width + max_new_tokens <= longest,

@@ -93,7 +93,8 @@ class CausalLM(nn.Module):
             )
         x = self.embedding(ids, positions)
         x = self.decoder(x, mask=mask, positions=positions, cache=cache)
-        return self.head(x if last is None else x[:, n - last :])
+        # Rows of a slice with gaps would each get a copy of a table that needs no gradient.
+        return self.head(x if last is None else x[:, n - last :].contiguous())
 
     def new_cache(
         self,

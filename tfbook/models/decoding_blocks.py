@@ -140,6 +140,10 @@ def _norms(block: Block | ParallelBlock) -> tuple[nn.Module, nn.Module | None] |
 
 
 def _is_watched(module: nn.Module) -> bool:
-    """Whether a module has hooks, or is in training: layers of weights alone do the same there."""
+    """Whether a module has hooks or a forward pass of its own, or is in training.
+
+    Layers of weights alone do the same in training.
+    """
     trains = module.training and not isinstance(module, nn.Linear | Int8Linear | Int8Embedding)
-    return bool(trains or module._forward_hooks or module._forward_pre_hooks)
+    patched = "forward" in vars(module)
+    return bool(trains or patched or module._forward_hooks or module._forward_pre_hooks)

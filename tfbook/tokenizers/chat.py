@@ -67,7 +67,7 @@ def render_chat(
             add_generation_prompt=add_generation_prompt,
             **(names or {}),
         )
-    except TemplateError as error:
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"the chat template failed ({error}); check the roles and their order in messages, or "
             "the template"

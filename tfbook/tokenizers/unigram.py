@@ -388,7 +388,24 @@ class UnigramTokenizer:
         write_atomic(path, self.to_json().encode())
 
     def with_backend(self, backend: Backend) -> Tokenizer:
-        """Give the same tokenizer on ``"python"`` (this one) or the library's ``"rust"``."""
+        """Give the same tokenizer on ``"python"`` (this one) or the library's ``"rust"``.
+
+        The ids are the same but for one case. Of the rules that a sentencepiece model carries the
+        library applies those for single characters to a letter with several marks; here the
+        longest rule counts, as in sentencepiece. Offsets are coarser there for neighbouring
+        characters that are spelled in bytes, which all have the place of their run, and finer for
+        a letter and its marks that NFKC changes.
+
+        Args:
+            backend: which.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ValueError: ``backend`` is neither of the two.
+            ModuleNotFoundError: the `tokenizers` library is needed and not installed.
+        """
         return with_backend(self, backend)
 
     def __repr__(self) -> str:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from tfbook.book.exercises import Wrong
 from tfbook.book.exercises.cuts import (
     Pair,
-    best_cut,
-    best_mean,
+    all_cuts,
     encode,
+    encode_as_text,
     encode_from_left,
     encode_once,
+    join_ends,
     join_once,
     join_overlapping,
     joined,
-    likeliest_first,
     longest_first,
+    number_of_cuts,
     pair_counts,
+    safe_places,
     streamed,
     whole_tokens,
 )
@@ -30,6 +33,7 @@ def check_join_pair(fn: Callable[..., Any]) -> None:
         (["a", "a", "a", "b"], ("a", "a")),
         (["b", "a", "n", "a", "n", "a"], ("a", "n")),
         (["ab", "a", "b"], ("a", "b")),
+        (["ab", "c"], ("b", "c")),
         (["x", "y"], ("y", "x")),
         (["q"], ("q", "q")),
         ([], ("a", "b")),
@@ -41,6 +45,11 @@ def check_join_pair(fn: Callable[..., Any]) -> None:
             raise Wrong(f"the list that you were given, {parts}, is changed: build a new one")
         right = joined(parts, pair)
         mistakes = {
+            "nothing is joined: a slice of a list never equals a tuple": parts,
+            "the last part is missing: it stays where it ends no pair": right[:-1],
+            "a pair is two whole parts, not the end of one and the start of the next": join_ends(
+                parts, pair
+            ),
             "only the first place is joined: go on to the end": join_once(parts, pair),
             "a part is used twice: after a join, go on behind both parts": join_overlapping(
                 parts, pair
@@ -64,6 +73,7 @@ def check_next_pair(fn: Callable[..., Any]) -> None:
         {("e", "f"): 4, ("g", "h"): 1, ("g", "h", "i"): 1, ("g", "h", "j"): 1},
         {("k", "l"): 2, ("m", "n", "m", "n", "m", "n"): 1},
         {("s", "t"): 2, ("a",): 7, ("b",): 7},
+        {("th", "e"): 3, ("a", "b"): 2},
     ]
     for words in cases:
         given = fn(dict(words))
@@ -73,6 +83,10 @@ def check_next_pair(fn: Callable[..., Any]) -> None:
         right = min(counts, key=lambda pair: (-counts[pair], pair))
         unweighted = pair_counts(dict.fromkeys(words, 1))
         once = pair_counts(words, once=True)
+        glued: dict[tuple[str, ...], int] = {}
+        for parts, n in words.items():
+            glued[tuple("".join(parts))] = glued.get(tuple("".join(parts)), 0) + n
+        letters = pair_counts(glued)
         mistakes = {
             "each word counts as often as it occurs, not once": min(
                 unweighted, key=lambda pair: (-unweighted[pair], pair)
@@ -86,47 +100,75 @@ def check_next_pair(fn: Callable[..., Any]) -> None:
             "of equally frequent pairs take the first in the alphabet, not the first met": max(
                 counts, key=lambda pair: counts[pair]
             ),
+            "a pair is two parts, which may be longer than a letter: do not glue the parts": min(
+                letters, key=lambda pair: (-letters[pair], pair)
+            ),
             "that is the rarest pair": min(counts, key=lambda pair: (counts[pair], pair)),
         }
         _compare(f"words={words}", given, right, mistakes)
 
 
-def check_encode_bpe(fn: Callable[..., Any]) -> None:
+def check_prompt_ends(fn: Callable[..., Any]) -> None:
     """Exercise 03.3."""
     cases: list[tuple[str, list[Pair]]] = [
+        ("kings", [("i", "n"), ("in", "g"), ("k", "ing")]),
+        ("abckk", [("a", "b"), ("b", "c"), ("k", "k")]),
         ("caca", [("c", "a"), ("a", "ca"), ("a", "c"), ("c", "aca")]),
-        ("abc", [("b", "c"), ("a", "b")]),
-        ("king", [("i", "n"), ("in", "g"), ("k", "ing")]),
+        ("abcd", [("b", "c"), ("a", "b"), ("c", "d")]),
         ("abcd", [("c", "d"), ("b", "cd"), ("a", "b"), ("ab", "c")]),
-        ("aaaa", [("a", "a"), ("aa", "aa")]),
+        ("aaaaa", [("a", "a"), ("aa", "aa")]),
         ("abab", [("a", "b"), ("b", "a")]),
         ("xyz", [("a", "b")]),
-        ("abcabd", [("ab", "c"), ("a", "b"), ("ab", "d")]),
+        ("abcabd", [("a", "b"), ("ab", "c"), ("ab", "d")]),
         ("", [("a", "b")]),
     ]
     for word, merges in cases:
         case = f"word={word!r}, merges={merges}"
-        given = _strings(fn(word, list(merges)), case)
-        if "".join(given) != word:
-            raise Wrong(f"{case}: the pieces {given} do not join to the word")
+        given = fn(word, list(merges))
+        if not isinstance(given, list) or not all(type(place) is int for place in given):
+            raise Wrong(f"{case}: give a list of whole numbers, not {given!r}")
+        if 0 in given or (word and len(word) in given):
+            raise Wrong(f"{case}: got {given}. Both parts must hold a letter: no place at an end")
+        inner = list(range(1, len(word)))
         pieces = {*word, *("".join(pair) for pair in merges)}
+        whole = encode(word, merges)
+        right = safe_places(word, partial(encode, merges=merges))
         mistakes = {
-            "merges are taken from the left of the word: take the oldest merge wherever it "
-            "stands": encode_from_left(word, merges),
-            "the latest merge is taken first: take the oldest": encode(word, merges[::-1]),
-            "that is the longest piece from the left, which is WordPiece's way: replay the "
-            "merges": longest_first(word, pieces, mark=""),
-            "each merge is made at one place only: make it wherever its pair stands": (
-                encode_once(word, merges)
+            "as many pieces need not be the same pieces": [
+                place
+                for place in inner
+                if len(encode(word[:place], merges)) + len(encode(word[place:], merges))
+                == len(whole)
+            ],
+            "the merges are made in the text of the word, where the end of one piece and the "
+            "start of the next look like a pair: keep a list of pieces": safe_places(
+                word, partial(encode_as_text, merges=merges)
             ),
-            "nothing is merged": list(word),
+            "merges are taken from the left of the word: take the oldest merge wherever it "
+            "stands": safe_places(word, partial(encode_from_left, merges=merges)),
+            "the latest merge is taken first: take the oldest": safe_places(
+                word, partial(encode, merges=merges[::-1])
+            ),
+            "that is the longest piece from the left, which is WordPiece's way: replay the "
+            "merges": safe_places(word, partial(longest_first, vocab=pieces, mark="")),
+            "each merge is made at one place only: make it wherever its pair stands": (
+                safe_places(word, partial(encode_once, merges=merges))
+            ),
+            "each place joins to the same text: compare the pieces": inner,
+            "these are the places where the pieces differ from the whole word's": [
+                place for place in inner if place not in right
+            ],
+            "that counts pieces: give the number of letters before the cut": list(
+                range(1, len(whole))
+            ),
         }
-        _compare(case, given, encode(word, merges), mistakes)
+        _compare(case, given, right, mistakes)
 
 
 def check_encode_wordpiece(fn: Callable[..., Any]) -> None:
     """Exercise 03.4."""
     cases: list[tuple[str, set[str]]] = [
+        ("hi", {"hi"}),
         ("bus", {"##bus", "##b", "##us"}),
         ("unable", {"un", "una", "##able", "##ble"}),
         ("unable", {"un", "##a", "##able", "able"}),
@@ -143,6 +185,12 @@ def check_encode_wordpiece(fn: Callable[..., Any]) -> None:
         right = longest_first(word, vocab)
         bare = {piece.removeprefix("##") for piece in vocab}
         mistakes = {
+            "is the whole rest tried? The longest piece may end where the word does": (
+                ["[UNK]"] if word == "hi" else right
+            ),
+            "where nothing fits the whole word is one [UNK]: do not go on behind it": (
+                longest_first(word, vocab, go_on=True)
+            ),
             "give the pieces as the vocabulary spells them, with ##": [
                 piece.removeprefix("##") for piece in right
             ],
@@ -165,42 +213,64 @@ def check_encode_wordpiece(fn: Callable[..., Any]) -> None:
         _compare(case, given, right, mistakes)
 
 
-def check_encode_unigram(fn: Callable[..., Any]) -> None:
+class _Asked(set[str]):
+    """A vocabulary that stops whoever asks it too often."""
+
+    left = 20_000
+
+    def __contains__(self, piece: object) -> bool:
+        self._ask()
+        return super().__contains__(piece)
+
+    def __iter__(self) -> Iterator[str]:
+        self._ask()
+        return super().__iter__()
+
+    def _ask(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Wrong(
+                "the vocabulary was asked 20,000 times for one word: count the ways to each "
+                "place once, and do not list them"
+            )
+
+
+def check_count_cuts(fn: Callable[..., Any]) -> None:
     """Exercise 03.5."""
-    letters = {"a": -5.0, "b": -1.0, "c": -5.0, "d": -8.0}
-    cases: list[tuple[str, dict[str, float]]] = [
-        ("abcd", letters | {"ab": -2.0, "cd": -8.0, "abc": -3.0, "bcd": -6.0}),
-        ("ab", {"a": -1.0, "b": -1.0, "ab": -3.0}),
-        ("abc", {"a": -2.0, "b": -2.0, "c": -2.0, "ab": -1.0, "bc": -2.5}),
-        ("abcd", {"abc": -1.0, "d": -9.0, "ab": -2.0, "cd": -2.0, "a": -9.0}),
-        ("aaaa", {"a": -3.0, "aa": -5.0, "aaa": -8.0, "aaaa": -20.0}),
-        ("abcd", {"a": -0.5, "b": -4.0, "c": -4.0, "d": -0.5, "bcd": -7.0, "abcd": -8.5}),
-        ("xy", {"x": -1.0, "y": -1.5, "xy": -2.0}),
-        ("", {"a": -1.0}),
+    cases: list[tuple[str, set[str]]] = [
+        ("aaaa", {"a", "aa"}),
+        ("abc", {"a", "b", "c", "ab", "bc", "x"}),
+        ("abc", {"ab", "c", "bc"}),
+        ("abc", {"ab", "b"}),
+        ("abcd", {"a", "b", "c", "d", "ab", "bc", "cd", "abc", "bcd"}),
+        ("banana", {"b", "a", "n", "an", "na", "ana", "ban"}),
+        ("", {"a"}),
+        ("a" * 40, {"a", "aa"}),
     ]
-    for word, log_p in cases:
-        case = f"word={word!r}, log_p={log_p}"
-        given = _strings(fn(word, dict(log_p)), case)
-        if "".join(given) != word:
-            raise Wrong(f"{case}: the pieces {given} do not join to the word")
-        unknown = [piece for piece in given if piece not in log_p]
-        if unknown:
-            raise Wrong(f"{case}: {unknown[0]!r} is no piece of log_p")
+    for word, vocab in cases:
+        case = f"word={word!r}, vocab={sorted(vocab)}"
+        given = fn(word, _Asked(vocab))
+        if type(given) is not int:
+            raise Wrong(f"{case}: give a whole number, not {given!r}")
+        right = number_of_cuts(word, vocab)
+        ways = all_cuts(word, vocab) if len(word) < 20 else []
+        found = [
+            word[start:stop]
+            for start in range(len(word))
+            for stop in range(start + 1, len(word) + 1)
+            if word[start:stop] in vocab
+        ]
         mistakes = {
-            "that is the longest piece from the left: compare whole ways": longest_first(
-                word, set(log_p), mark=""
+            "the empty word has one way, without pieces: begin with 1": 0,
+            "the pieces of a way must all be in the vocabulary": 2 ** max(len(word) - 1, 0),
+            "whether there is a way is not how many there are": int(right > 0),
+            "the same pieces in another order are another way": len(
+                {tuple(sorted(way)) for way in ways}
             ),
-            "that has the fewest pieces, not the largest sum": best_cut(
-                word, dict.fromkeys(log_p, -1.0)
-            ),
-            "the likeliest first piece is taken: a later one may cost more": likeliest_first(
-                word, log_p
-            ),
-            "that is the least likely way: logarithms of probabilities are negative, and larger "
-            "is better": best_cut(word, {piece: -score for piece, score in log_p.items()}),
-            "the mean over the pieces is compared, not the sum": best_mean(word, log_p),
+            "that is how many pieces the shortest way has": min(map(len, ways), default=0),
+            "that counts pieces that stand in the word, not ways": len(found),
         }
-        _compare(case, given, best_cut(word, log_p), mistakes)
+        _compare(case, given, right, mistakes)
 
 
 def check_show_stream(fn: Callable[..., Any]) -> None:
@@ -258,8 +328,8 @@ def _compare(case: str, given: Any, right: Any, mistakes: Mapping[str, Any]) -> 
 CHECKERS = {
     "03.1": check_join_pair,
     "03.2": check_next_pair,
-    "03.3": check_encode_bpe,
+    "03.3": check_prompt_ends,
     "03.4": check_encode_wordpiece,
-    "03.5": check_encode_unigram,
+    "03.5": check_count_cuts,
     "03.6": check_show_stream,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -171,22 +172,27 @@ def _beam(
 
 def check_search(fn: Callable[..., Any]) -> None:
     """Exercise 23.4."""
-    for seed in range(40):
-        for steps, width in ((3, 1), (3, 2), (4, 3)):
-            given = fn(_tree(seed), steps, width)
-            tokens, total = _read_search(given, steps)
-            right = _beam(_tree(seed), steps, width)
-            if tokens != right[0]:
-                raise Wrong(_search_diagnosis(seed, steps, width, tokens))
-            mistakes = {
-                "that is the mean over tokens: give the sum": right[1] / steps,
-                "that is the probability: give its logarithm": torch.tensor(right[1]).exp().item(),
-                "the sign is turned: log-probabilities are negative": -right[1],
-                "that is the log-probability of the last token: add those before": _tree(seed)(
-                    right[0][:-1]
-                )[right[0][-1]].item(),
-            }
-            _number(total, right[1], mistakes)
+    cases = [(seed, *sizes) for seed in range(40) for sizes in ((3, 1), (3, 2), (4, 3))]
+    wrong: list[tuple[int, int, int, tuple[int, ...]]] = []
+    totals: list[object] = []
+    for seed, steps, width in cases:
+        tokens, total = _read_search(fn(_tree(seed), steps, width), steps)
+        totals.append(total)
+        if tokens != _beam(_tree(seed), steps, width)[0]:
+            wrong.append((seed, steps, width, tokens))
+    if wrong:
+        raise Wrong(_search_diagnosis(wrong))
+    for (seed, steps, width), total in zip(cases, totals, strict=True):
+        tokens, right = _beam(_tree(seed), steps, width)
+        mistakes = {
+            "that is the mean over tokens: give the sum": right / steps,
+            "that is the probability: give its logarithm": math.exp(right),
+            "the sign is turned: log-probabilities are negative": -right,
+            "that is the log-probability of the last token: add those before": _tree(seed)(
+                tokens[:-1]
+            )[tokens[-1]].item(),
+        }
+        _number(total, right, mistakes)
 
 
 def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], object]:
@@ -200,25 +206,27 @@ def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], object]:
     return tokens, total
 
 
-def _search_diagnosis(seed: int, steps: int, width: int, tokens: tuple[int, ...]) -> str:
-    case = f"width {width}, {steps} steps: {tokens} is not what the beams find"
-    tree = _tree(seed)
-    known = {
-        "the search ranks by the last token alone: add up the log-probabilities": _beam(
-            tree, steps, width, last=True
-        )[0],
-        "that is the greedy sequence: keep `width` beginnings": _beam(tree, steps, 1)[0],
-        "each beam keeps only its own best token: rank all continuations together": _beam(
-            tree, steps, width, own=True
-        )[0],
-        "that is better than the beams can find: at each step only `width` of them go on": _beam(
-            tree, steps, 4**steps
-        )[0],
+def _search_diagnosis(wrong: list[tuple[int, int, int, tuple[int, ...]]]) -> str:
+    """Name the mistake that explains every wrong answer."""
+    known: dict[str, Callable[[Next, int, int], tuple[tuple[int, ...], float]]] = {
+        "the search ranks by the last token alone: add up the log-probabilities": (
+            lambda tree, steps, width: _beam(tree, steps, width, last=True)
+        ),
+        "each beam keeps only its own best token: rank all continuations together": (
+            lambda tree, steps, width: _beam(tree, steps, width, own=True)
+        ),
+        "that is the greedy sequence: keep `width` beginnings": lambda tree, steps, _: _beam(
+            tree, steps, 1
+        ),
+        "that is better than the beams can find: at each step only `width` of them go on": (
+            lambda tree, steps, _: _beam(tree, steps, 4**steps)
+        ),
     }
-    for diagnosis, wrong in known.items():
-        if tokens == wrong:
-            return f"{case}. {diagnosis[0].upper()}{diagnosis[1:]}"
-    return case
+    for diagnosis, form in known.items():
+        if all(form(_tree(seed), steps, width)[0] == found for seed, steps, width, found in wrong):
+            return diagnosis
+    _, steps, width, found = wrong[0]
+    return f"with {width} beams and {steps} steps, {found} is not what the beams find"
 
 
 def check_judge(fn: Callable[..., Any]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import pairwise
 
 Pair = tuple[str, str]
@@ -50,6 +49,29 @@ def join_once(parts: list[str], pair: Pair) -> list[str]:
         if found == pair:
             return [*parts[:at], "".join(pair), *parts[at + 2 :]]
     return parts
+
+
+def join_ends(parts: list[str], pair: Pair) -> list[str]:
+    """Join where one part ends, and the next begins, like the pair, which is a mistake.
+
+    Args:
+        parts: the pieces of a word.
+        pair: the two pieces to join.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> join_ends(["ab", "c"], ("b", "c"))
+        ['abc']
+    """
+    made: list[str] = []
+    at = 0
+    while at < len(parts):
+        here = parts[at].endswith(pair[0]) and "".join(parts[at + 1 : at + 2]).startswith(pair[1])
+        made.append("".join(parts[at : at + 2]) if here else parts[at])
+        at += 2 if here else 1
+    return made
 
 
 def join_overlapping(parts: list[str], pair: Pair) -> list[str]:
@@ -161,16 +183,61 @@ def encode_once(word: str, merges: Sequence[Pair]) -> list[str]:
     return parts
 
 
+def encode_as_text(word: str, merges: Sequence[Pair]) -> list[str]:
+    """Make the merges by replacing in a text with blanks between the pieces, which is a mistake.
+
+    Args:
+        word: the word.
+        merges: pairs, the oldest first.
+
+    Returns:
+        The pieces.
+
+    Example:
+        >>> encode_as_text("abc", [("a", "b"), ("b", "c")])
+        ['abc']
+    """
+    text = " ".join(word)
+    for left, right in merges:
+        text = text.replace(f"{left} {right}", left + right)
+    return text.split()
+
+
+def safe_places(word: str, cut: Callable[[str], list[str]]) -> list[int]:
+    """Find the places at which two parts, cut apart, give the pieces of the whole.
+
+    Args:
+        word: the word.
+        cut: gives the pieces of a word.
+
+    Returns:
+        The numbers of letters in the first part.
+
+    Example:
+        >>> safe_places("abc", lambda word: encode(word, [("b", "c")]))
+        [1]
+    """
+    whole = cut(word)
+    return [at for at in range(1, len(word)) if cut(word[:at]) + cut(word[at:]) == whole]
+
+
 def longest_first(
-    word: str, vocab: set[str], *, mark: str = "##", keep: bool = False, shortest: bool = False
+    word: str,
+    vocab: set[str],
+    *,
+    mark: str = "##",
+    keep: bool = False,
+    go_on: bool = False,
+    shortest: bool = False,
 ) -> list[str]:
-    """Cut by the longest piece first; ``keep`` and ``shortest`` are mistakes.
+    """Cut by the longest piece first; ``keep``, ``go_on`` and ``shortest`` are mistakes.
 
     Args:
         word: the word.
         vocab: the known pieces.
         mark: what stands before pieces inside a word.
         keep: keep the pieces before ``[UNK]``, which is a mistake.
+        go_on: give ``[UNK]`` for one letter and go on, which is a mistake.
         shortest: take the shortest piece, which is a mistake.
 
     Returns:
@@ -189,83 +256,56 @@ def longest_first(
             if piece in vocab:
                 break
         else:
-            return [*pieces, "[UNK]"] if keep else ["[UNK]"]
+            if not go_on:
+                return [*pieces, "[UNK]"] if keep else ["[UNK]"]
+            piece, stop = "[UNK]", start + 1
         pieces.append(piece)
         start = stop
     return pieces
 
 
-def _ways(word: str, pieces: Mapping[str, float]) -> list[list[str]]:
+def all_cuts(word: str, vocab: Set[str]) -> list[list[str]]:
+    """List all ways to cut a word into known pieces.
+
+    Args:
+        word: the word.
+        vocab: the known pieces.
+
+    Returns:
+        The ways, each a list of pieces.
+
+    Example:
+        >>> all_cuts("ab", {"a", "b", "ab"})
+        [['a', 'b'], ['ab']]
+    """
     if not word:
         return [[]]
     return [
         [word[:stop], *rest]
         for stop in range(1, len(word) + 1)
-        if word[:stop] in pieces
-        for rest in _ways(word[stop:], pieces)
+        if word[:stop] in vocab
+        for rest in all_cuts(word[stop:], vocab)
     ]
 
 
-def best_cut(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Find the way with the largest sum by trying all.
+def number_of_cuts(word: str, vocab: Set[str]) -> int:
+    """Count the ways to cut a word into known pieces, without listing them.
 
     Args:
         word: the word.
-        log_p: the logarithm of the probability of each piece.
+        vocab: the known pieces.
 
     Returns:
-        The pieces.
+        The number of ways.
 
     Example:
-        >>> best_cut("ab", {"a": -1.0, "b": -1.0, "ab": -3.0})
-        ['a', 'b']
+        >>> number_of_cuts("a" * 40, {"a", "aa"})
+        165580141
     """
-    return max(_ways(word, log_p), key=lambda way: math.fsum(log_p[piece] for piece in way))
-
-
-def best_mean(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Find the way with the largest mean, which is a mistake.
-
-    Args:
-        word: the word.
-        log_p: the logarithm of the probability of each piece.
-
-    Returns:
-        The pieces.
-
-    Example:
-        >>> best_mean("ab", {"a": -1.0, "b": -2.0, "ab": -2.0})
-        ['a', 'b']
-    """
-
-    def mean(way: list[str]) -> float:
-        return math.fsum(log_p[piece] for piece in way) / max(len(way), 1)
-
-    return max(_ways(word, log_p), key=mean)
-
-
-def likeliest_first(word: str, log_p: Mapping[str, float]) -> list[str]:
-    """Take the likeliest piece from the left, which is a mistake.
-
-    Args:
-        word: the word.
-        log_p: the logarithm of the probability of each piece.
-
-    Returns:
-        The pieces.
-
-    Example:
-        >>> likeliest_first("ab", {"a": -1.0, "b": -9.0, "ab": -2.0})
-        ['a', 'b']
-    """
-    pieces: list[str] = []
-    while word:
-        fitting = [piece for piece in log_p if word.startswith(piece)]
-        if not fitting:
-            return [*pieces, word]
-        pieces.append(max(fitting, key=lambda piece: log_p[piece]))
-        word = word[len(pieces[-1]) :]
-    return pieces
+    ways = [1]
+    for stop in range(1, len(word) + 1):
+        ways.append(sum(ways[start] for start in range(stop) if word[start:stop] in vocab))
+    return ways[-1]
 
 
 def streamed(tokens: Sequence[bytes]) -> list[str]:
