@@ -13,6 +13,7 @@ from tfbook import hub
 from tfbook.data import cmudict
 from tfbook.evaluation import word_error_rate
 from tfbook.hub.g2p_en import G2P_EN_PHONEMES
+from tfbook.hub.pretrained import require_device
 from tfbook.models.recurrent import GRUEncoderDecoder, greedy_decode
 from tfbook.pronounce import Pronouncer, pronounce
 
@@ -100,6 +101,15 @@ def test_unknown_name() -> None:
 def test_unknown_weights() -> None:
     with pytest.raises(ValueError, match="weights='int4' is unknown; use 'float32', 'bfloat16' or"):
         hub.load("minilm", weights="int4")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there(device: str) -> None:
+    message = f"device='{device}' cannot be used here .*; use 'cpu', or install"
+    with pytest.raises(ValueError, match=message):
+        require_device(device)
+    with pytest.raises(ValueError, match=message):
+        hub.load("minilm", device=device)
 
 
 def test_pronouncers_have_one_kind_of_weights() -> None:

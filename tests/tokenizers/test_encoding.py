@@ -1,6 +1,7 @@
 """Ids on their way back to text; every tokenizer keeps to one interface."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,12 @@ def test_sequences_and_tensors() -> None:
 @pytest.mark.parametrize("ids", [[0, 5], [-1, 0]])
 def test_an_unknown_id(ids: list[int]) -> None:
     with pytest.raises(ValueError, match=r"ids holds (5|-1), but ids must lie in 0..4"):
+        id_list(ids, 5)
+
+
+@pytest.mark.parametrize("ids", [[1.0], torch.ones(2), "ab", [None]])
+def test_what_is_no_id(ids: Any) -> None:
+    with pytest.raises(ValueError, match=r"must be integers; encode gives them"):
         id_list(ids, 5)
 
 

@@ -15,7 +15,7 @@ from tfbook.data.wheels import WheelFile, cache_dir, cache_path, fetch, fetch_to
 from tfbook.hub.g2p_en import G2P_EN, g2p_en_card, load_g2p_en
 from tfbook.hub.minilm import MINILM, MINILM_CARD, MINILM_VOCABULARY, load_minilm
 from tfbook.hub.own import OWN_MODELS, load_own, own_card
-from tfbook.hub.pretrained import WEIGHTS, Pretrained, Weights
+from tfbook.hub.pretrained import WEIGHTS, Pretrained, Weights, require_device
 from tfbook.hub.smollm2 import SMOLLM2, SMOLLM2_CARD, load_smollm2
 from tfbook.models.causal_lm import CausalLM
 from tfbook.models.encoder_decoder import EncoderDecoder
@@ -165,8 +165,9 @@ def load(name: str, *, weights: Weights = "float32", device: torch.device | str 
         where the model comes from. For the others, model, tokenizer and card.
 
     Raises:
-        ValueError: no model has this name, the weights are of no known kind, a pronouncer is
-            asked for other weights or another device than it has, or a file is damaged.
+        ValueError: no model has this name, the weights are of no known kind, the device cannot
+            be used, a pronouncer is asked for other weights or another device than it has, or a
+            file is damaged.
         FileNotFoundError: a file is missing from the package.
         RuntimeError: a file cannot be fetched.
 
@@ -186,6 +187,7 @@ def load(name: str, *, weights: Weights = "float32", device: torch.device | str 
     """
     require_choice("name", name, NAMES)
     require_choice("weights", weights, WEIGHTS)
+    require_device(device)
     if name in PRONOUNCERS:
         require(
             weights == "float32" and str(device) == "cpu",

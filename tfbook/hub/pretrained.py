@@ -35,6 +35,28 @@ class Pretrained(Generic[Model, Tokenizer]):
     card: Mapping[str, Any]
 
 
+def require_device(device: torch.device | str) -> None:
+    """Raise unless tensors can be made on a device.
+
+    Args:
+        device: such as ``cpu`` or ``cuda``.
+
+    Raises:
+        ValueError: PyTorch does not know it, or cannot use it on this machine.
+
+    Example:
+        >>> require_device("cpu")
+    """
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here ({reason}); use 'cpu', or install the "
+            "PyTorch that is made for it"
+        ) from error
+
+
 def with_weights(model: Model, weights: Weights, device: torch.device | str) -> Model:
     """Put a model's weights into the type that was asked for, and move it.
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Protocol
 
 from jaxtyping import Int
@@ -169,7 +170,7 @@ def id_list(ids: Sequence[int] | Int[Tensor, " n"], vocab_size: int) -> list[int
 
     Raises:
         ValueError: a tensor has not exactly one axis.
-        ValueError: an id lies outside ``0 … vocab_size - 1``.
+        ValueError: an id is no integer, or lies outside ``0 … vocab_size - 1``.
 
     Example:
         >>> import torch
@@ -184,9 +185,14 @@ def id_list(ids: Sequence[int] | Int[Tensor, " n"], vocab_size: int) -> list[int
             f"ids has shape {tuple(ids.shape)}, but must have one axis; decode row by row",
         )
         ids = ids.tolist()
-    ids = list(ids)
+    try:
+        ids = list(map(index, ids))
+    except TypeError as error:
+        raise ValueError(
+            f"ids={ids!r:.40} must be integers; encode gives them, and of a tensor ids.long()"
+        ) from error
     if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
-        wrong = next(index for index in ids if not 0 <= index < vocab_size)
+        wrong = next(i for i in ids if not 0 <= i < vocab_size)
         raise ValueError(
             f"ids holds {wrong}, but ids must lie in 0..{vocab_size - 1}; decode with the "
             "tokenizer that encoded"

@@ -140,6 +140,8 @@ def check_prompt_ends(fn: Callable[..., Any]) -> None:
                 if len(encode(word[:place], merges)) + len(encode(word[place:], merges))
                 == len(whole)
             ],
+            "that is the longest piece from the left, which is WordPiece's way: replay the "
+            "merges": safe_places(word, partial(longest_first, vocab=pieces, mark="")),
             "the merges are made in the text of the word, where the end of one piece and the "
             "start of the next look like a pair: keep a list of pieces": safe_places(
                 word, partial(encode_as_text, merges=merges)
@@ -149,8 +151,6 @@ def check_prompt_ends(fn: Callable[..., Any]) -> None:
             "the latest merge is taken first: take the oldest": safe_places(
                 word, partial(encode, merges=merges[::-1])
             ),
-            "that is the longest piece from the left, which is WordPiece's way: replay the "
-            "merges": safe_places(word, partial(longest_first, vocab=pieces, mark="")),
             "each merge is made at one place only: make it wherever its pair stands": (
                 safe_places(word, partial(encode_once, merges=merges))
             ),
