@@ -103,13 +103,13 @@ def test_unknown_weights() -> None:
         hub.load("minilm", weights="int4")  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
-def test_a_device_that_is_not_there(device: str) -> None:
-    message = f"device='{device}' cannot be used here .*; use 'cpu', or install"
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there(name: str) -> None:
+    message = f"device='{name}' cannot be used here .*; use 'cpu', or install"
     with pytest.raises(ValueError, match=message):
-        require_device(device)
+        require_device(name)
     with pytest.raises(ValueError, match=message):
-        hub.load("minilm", device=device)
+        hub.load("minilm", device=name)
 
 
 def test_pronouncers_have_one_kind_of_weights() -> None:

@@ -140,14 +140,14 @@ def check_prompt_ends(fn: Callable[..., Any]) -> None:
                 if len(encode(word[:place], merges)) + len(encode(word[place:], merges))
                 == len(whole)
             ],
+            "merges are taken from the left of the word: take the oldest merge wherever it "
+            "stands": safe_places(word, partial(encode_from_left, merges=merges)),
             "that is the longest piece from the left, which is WordPiece's way: replay the "
             "merges": safe_places(word, partial(longest_first, vocab=pieces, mark="")),
             "the merges are made in the text of the word, where the end of one piece and the "
             "start of the next look like a pair: keep a list of pieces": safe_places(
                 word, partial(encode_as_text, merges=merges)
             ),
-            "merges are taken from the left of the word: take the oldest merge wherever it "
-            "stands": safe_places(word, partial(encode_from_left, merges=merges)),
             "the latest merge is taken first: take the oldest": safe_places(
                 word, partial(encode, merges=merges[::-1])
             ),
