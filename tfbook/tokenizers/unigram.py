@@ -122,7 +122,7 @@ class UnigramTokenizer:
 
         Returns:
             The tokenizer. Encoding is that of sentencepiece; ``decode`` leaves unknown tokens
-            out, for which sentencepiece writes `` ⁇ ``.
+            out, for which sentencepiece writes ``⁇`` between spaces.
 
         Raises:
             ValueError: the file is damaged, or of another kind than unigram.
