@@ -214,6 +214,19 @@ def test_chat_forgets_the_oldest_turns_when_there_is_no_room(
     assert len(capsys.readouterr().err) == 0
 
 
+def test_chat_goes_on_after_a_turn_that_is_too_long(
+    loaded: hub.Pretrained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = answer(loaded, "<s>u:one</s><s>a:", 5)
+    two = answer(loaded, f"<s>u:one</s><s>a:{one}</s><s>u:two</s><s>a:", 5)
+    give(monkeypatch, f"one\n{'x' * 300}\ntwo\n")
+    assert main(["generate", "--chat", "--max-new-tokens", "5"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == f"{one}\n{two}\n"
+    assert printed.err.count("error: ") == 1
+    assert "max_length=200" in printed.err
+
+
 WRONG = [
     ([""], "the prompt is empty"),
     (["x", "--top-p", "0"], "top_p=0"),

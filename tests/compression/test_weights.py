@@ -13,7 +13,7 @@ from tfbook.compression import (
     cast_weights,
     dequantize_int8,
     quantize_int8,
-    weight_bytes,
+    stored_bytes,
 )
 from tfbook.layers import Embedding
 from tfbook.layers.embeddings import require_ids
@@ -77,11 +77,11 @@ def test_the_model_is_that_of_the_dequantized_weights(tied: bool, dtype: torch.d
 def test_a_tied_table_is_stored_once() -> None:
     tied, untied = language_model(tied=True), language_model(tied=False)
     table = 101 * 48
-    assert weight_bytes(untied) - weight_bytes(tied) == 4 * table
+    assert stored_bytes(untied) - stored_bytes(tied) == 4 * table
     cast_weights(quantize_int8(tied), torch.bfloat16)
     cast_weights(quantize_int8(untied), torch.bfloat16)
-    assert weight_bytes(untied) - weight_bytes(tied) == 2 * table
-    assert weight_bytes(tied) < weight_bytes(language_model(tied=True)) / 3.5
+    assert stored_bytes(untied) - stored_bytes(tied) == 2 * table
+    assert stored_bytes(tied) < stored_bytes(language_model(tied=True)) / 3.5
 
 
 def test_it_stays_stored_once_when_the_model_moves() -> None:

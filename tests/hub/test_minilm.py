@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from tfbook import hub
-from tfbook.compression import Int8Linear, weight_bytes
+from tfbook.compression import Int8Linear, stored_bytes
 from tfbook.data import king_james
 from tfbook.hub import Pretrained
 from tfbook.hub.minilm import CONFIG, load_minilm
@@ -72,7 +72,7 @@ def test_smaller_weights(minilm: MiniLM, texts: list[str], weights: hub.Weights)
     small = hub.load("minilm", weights=weights)
     cosines = (vectors(small, texts).float() * vectors(minilm, texts)).sum(-1)
     assert (cosines > 0.99).all()
-    assert weight_bytes(small.model) < 0.52 * weight_bytes(minilm.model)
+    assert stored_bytes(small.model) < 0.52 * stored_bytes(minilm.model)
     layers = [module for module in small.model.modules() if isinstance(module, Int8Linear)]
     # Four projections and two layers in each of six blocks, and the pooler that is not used.
     assert len(layers) == (0 if weights == "bfloat16" else 37)

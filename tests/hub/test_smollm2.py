@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfbook import hub
-from tfbook.compression import Int8Linear, weight_bytes
+from tfbook.compression import Int8Linear, stored_bytes
 from tfbook.data import king_james
 from tfbook.generation import generate
 from tfbook.hub import Pretrained
@@ -102,7 +102,7 @@ def test_tokenizer_and_card(smollm2: SmolLM2) -> None:
 def test_bfloat16(smollm2: SmolLM2, ids: Tensor, logits: Tensor) -> None:
     half = with_weights(copy.deepcopy(smollm2.model), "bfloat16", "cpu")
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
-    assert weight_bytes(half) == weight_bytes(smollm2.model) / 2
+    assert stored_bytes(half) == stored_bytes(smollm2.model) / 2
     with torch.no_grad():
         changed = half(ids)
     assert abs(cross_entropy(changed, ids) - cross_entropy(logits, ids)) < 0.02
@@ -112,7 +112,7 @@ def test_int8(smollm2: SmolLM2, ids: Tensor, logits: Tensor) -> None:
     small = with_weights(copy.deepcopy(smollm2.model), "int8", "cpu")
     assert sum(isinstance(module, Int8Linear) for module in small.modules()) == 211
     # A byte for each of 134 million weights, their scales, and the norms.
-    assert weight_bytes(small) < 0.26 * weight_bytes(smollm2.model)
+    assert stored_bytes(small) < 0.26 * stored_bytes(smollm2.model)
     with torch.no_grad():
         changed = small(ids)
     assert changed.dtype == torch.bfloat16

@@ -208,18 +208,27 @@ def _talk(writer: Writer) -> int:
     if watched:
         print(f"{LEAVE} or the end of the input leaves, {RENEW} forgets", file=sys.stderr)
     messages: list[dict[str, str]] = []
+    failed = False
     while True:
         if watched:
             print("> ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         turn = line.strip()
         if not line or turn == LEAVE:
-            return 0
+            # A person has seen the error; a script looks at the status.
+            return 2 if failed and not watched else 0
         if turn == RENEW:
             messages = []
         elif turn:
-            messages.append({"role": "user", "content": turn})
-            messages.append({"role": "assistant", "content": writer.answer(messages)})
+            asked = [*messages, {"role": "user", "content": turn}]
+            try:
+                answer = writer.answer(asked)
+            except ValueError as error:
+                # A turn that is too long must not lose the conversation before it.
+                print(f"error: {error}", file=sys.stderr)
+                failed = True
+                continue
+            messages = [*asked, {"role": "assistant", "content": answer}]
 
 
 def _prompt(given: str | None) -> str:

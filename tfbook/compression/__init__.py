@@ -7,7 +7,7 @@ from tfbook.compression.int8 import (
     int8_linear,
     quantize_weight,
 )
-from tfbook.compression.weights import cast_weights, quantize_int8, weight_bytes
+from tfbook.compression.weights import cast_weights, quantize_int8, stored_bytes
 
 __all__ = [
     "Int8Embedding",
@@ -17,5 +17,5 @@ __all__ = [
     "int8_linear",
     "quantize_int8",
     "quantize_weight",
-    "weight_bytes",
+    "stored_bytes",
 ]

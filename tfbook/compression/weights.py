@@ -90,7 +90,7 @@ def quantize_int8(model: nn.Module) -> nn.Module:
     return model
 
 
-def weight_bytes(model: nn.Module) -> int:
+def stored_bytes(model: nn.Module) -> int:
     """Count the bytes of a model's parameters and buffers, shared ones once.
 
     Args:
@@ -100,7 +100,7 @@ def weight_bytes(model: nn.Module) -> int:
         Bytes.
 
     Example:
-        >>> weight_bytes(nn.Linear(3, 2)), weight_bytes(Int8Linear.from_linear(nn.Linear(3, 2)))
+        >>> stored_bytes(nn.Linear(3, 2)), stored_bytes(Int8Linear.from_linear(nn.Linear(3, 2)))
         (32, 18)
 
     Chapter: 24.
