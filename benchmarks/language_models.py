@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from tfbook.generation import generate
 from tfbook.models import CausalLM, CausalLMConfig, StackConfig
 from tfbook.models.convert import to_huggingface
 
-PROMPT, N_TOKENS = 32, 64
+PROMPT = 32
 CACHES = ("dynamic", "static")
 SMOLLM2, SMOLLM2_PROMPT, SMOLLM2_TOKENS = "smollm2-135m-instruct", 64, 16
 #: The types of weights, and whether Hugging Face's model runs in them without other libraries.
@@ -23,7 +24,26 @@ WEIGHTS = {"float32": True, "bfloat16": True, "int8": False}
 TOKEN_SYSTEMS = ("Hugging Face", "tfbook", "linear layers alone")
 
 
-def gpt2() -> CausalLM:
+@dataclass(frozen=True)
+class Writing:
+    """A size of the comparison with Hugging Face's ``generate``.
+
+    Args:
+        vocab_size: tokens in the vocabulary; with GPT-2's own 50,257 the product with the output
+            layer alone, which is the same in both libraries, takes most of a step.
+        batch: sequences.
+        n_tokens: written by each.
+    """
+
+    vocab_size: int
+    batch: int
+    n_tokens: int
+
+    def __str__(self) -> str:
+        return f"vocabulary {self.vocab_size}, batch {self.batch}"
+
+
+def gpt2(vocab_size: int) -> CausalLM:
     """Make a GPT-2 of four layers and width 256 with random weights."""
     stack = StackConfig(
         d_model=256,
@@ -34,7 +54,7 @@ def gpt2() -> CausalLM:
         placement="pre",
         activation="gelu_tanh",
     )
-    config = CausalLMConfig(vocab_size=50_257, decoder=stack, max_length=1024)
+    config = CausalLMConfig(vocab_size=vocab_size, decoder=stack, max_length=1024)
     torch.manual_seed(0)
     return CausalLM(config).eval()
 
@@ -68,22 +88,21 @@ def theirs_written(model: PreTrainedModel, ids: Tensor, n_tokens: int, cache: st
     return written[:, ids.shape[1] :]
 
 
-def cases(batch: int, n_tokens: int = N_TOKENS) -> dict[str, Callable[[], Tensor]]:
+def cases(writing: Writing) -> dict[str, Callable[[], Tensor]]:
     """Give the writing of the same tokens by both libraries, theirs with each cache.
 
     Args:
-        batch: sequences.
-        n_tokens: written by each.
+        writing: the size.
 
     Returns:
         Functions that give the new tokens, by name.
     """
-    ours = gpt2()
-    theirs = theirs_of(ours)
-    ids = torch.randint(0, 50_257, (batch, PROMPT))
-    made: dict[str, Callable[[], Tensor]] = {"tfbook": partial(ours_written, ours, ids, n_tokens)}
+    ours = gpt2(writing.vocab_size)
+    theirs, n = theirs_of(ours), writing.n_tokens
+    ids = torch.randint(0, writing.vocab_size, (writing.batch, PROMPT))
+    made: dict[str, Callable[[], Tensor]] = {"tfbook": partial(ours_written, ours, ids, n)}
     for cache in CACHES:
-        made[f"Hugging Face, {cache}"] = partial(theirs_written, theirs, ids, n_tokens, cache)
+        made[f"Hugging Face, {cache}"] = partial(theirs_written, theirs, ids, n, cache)
     return made
 
 

@@ -63,7 +63,9 @@ def sections(*, quick: bool) -> dict[str, Section]:
     sizes = training_step.Sizes(batch=2, length=64) if quick else training_step.Sizes()
     lengths = (128, 512) if quick else (128, 256, 512, 1024, 2048, 4096)
     decodings = ((1, 16),) if quick else ((1, 128), (8, 64))
-    batches = (1,) if quick else (1, 8)
+    writings = [language_models.Writing(1000, batch, 256) for batch in (1, 8)]
+    writings += [language_models.Writing(50_257, batch, 64) for batch in (1, 8)]
+    writings = [language_models.Writing(1000, 1, 64)] if quick else writings
     kinds = language_models.WEIGHTS
     return {
         "training_step": _training(sizes),
@@ -80,8 +82,8 @@ def sections(*, quick: bool) -> dict[str, Section]:
             report.generation_table,
         ),
         "generate": Section(
-            {batch: partial(language_models.cases, batch) for batch in batches},
-            (1 + len(language_models.CACHES)) * len(batches),
+            {writing: partial(language_models.cases, writing) for writing in writings},
+            (1 + len(language_models.CACHES)) * len(writings),
             language_model_tables.written_table,
         ),
         "smollm2": Section(

@@ -149,8 +149,11 @@ def test_the_other_cases_run() -> None:
         run()
 
 
+WRITING = language_models.Writing(vocab_size=1000, batch=2, n_tokens=5)
+
+
 def test_both_libraries_write_the_same() -> None:
-    ours, *theirs = (run() for run in language_models.cases(2, 5).values())
+    ours, *theirs = (run() for run in language_models.cases(WRITING).values())
     assert ours.shape == (2, 5)
     assert all(written.equal(ours) for written in theirs)
 
@@ -159,8 +162,8 @@ def test_the_tables_of_language_models() -> None:
     two = {name: Timing((t, t)) for name, t in zip("tds", (1.0, 2.0, 4.0), strict=True)}
     names = ("tfbook", "Hugging Face, dynamic", "Hugging Face, static")
     written = dict(zip(names, two.values(), strict=True))
-    text = language_model_tables.written_table({8: written}, 16)
-    assert "| 8 | 128 | 64 | 32 | 2.00 |" in text
+    text = language_model_tables.written_table({WRITING: written})
+    assert "| 1,000 | 2 | 5 | 10 | 5 | 2 | 2.00 |" in text
     tokens = {
         "tfbook": Timing((3.0, 3.0)),
         "tfbook, prompt": Timing((1.0, 1.0)),

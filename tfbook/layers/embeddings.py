@@ -83,7 +83,8 @@ class Embedding(nn.Module):
             ValueError: segments of another shape, outside the table, or without a table.
         """
         require_ids(ids, self.weight.shape[0])
-        x = F.embedding(ids, self.weight) * self.scale
+        x = F.embedding(ids, self.weight)
+        x = x if self.scale == 1.0 else x * self.scale
         if self.segments is not None or segments is not None:
             x = x + _of_segments(self.segments, ids, segments)
         if self.positions is not None:

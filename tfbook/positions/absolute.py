@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -149,7 +150,7 @@ class LearnedPositions(nn.Module):
         """
         require_positions(positions, *x.shape[:2])
         _require_in_table(positions, self.max_length)
-        return x + self.table[positions]
+        return x + F.embedding(positions, self.table)
 
 
 class LearnedFrequencies(nn.Module):
