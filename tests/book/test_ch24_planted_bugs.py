@@ -132,6 +132,40 @@ def test_heads_that_share_by_turns_fail_c085() -> None:
         del namespace["torch"].Tensor.repeat_by_turns
 
 
+def looks(*, regions: bool) -> list[torch.Tensor]:
+    """Weights of two layers of nine heads: groups that look alike, or each at its own third."""
+    generator = torch.Generator().manual_seed(0)
+    n = 96
+    place = torch.randn(n, generator=generator, dtype=torch.float64)
+    heads = torch.randn(2, 9, n, n, generator=generator, dtype=torch.float64)
+    scores = 2 * place + heads
+    if regions:
+        own = torch.arange(9)[:, None] // 3 == torch.arange(n) * 3 // n
+        scores = scores + 8 * own[:, None]
+    return list(scores.softmax(-1))
+
+
+def test_groups_that_watch_regions_and_a_blind_measure_fail_c091() -> None:
+    group_of = torch.arange(9) // 3
+    namespace = run_cells(NOTEBOOK, SETUP, "def shared_heads(", "def apart(")
+    namespace |= {"group_of": group_of, "same_group": group_of[:, None] == group_of}
+
+    def checked(*, regions: bool, measured: str = source("own_third = ")) -> None:
+        found = {**namespace, "looks": looks(regions=regions)}
+        exec(measured, found)
+        exec(source('"c091"'), found)
+
+    # Every pair of heads overlaps; and the regions that are planted are none.
+    blind = planted("own_third = ", "torch.minimum(", "torch.maximum(")
+    unplanted = planted("own_third = ", "0.99 * to_one(last_rows * own_third)", "last_rows")
+    checked(regions=False)
+    with pytest.raises(ClaimError, match="c091"):
+        checked(regions=True)
+    for mistaken in (blind, unplanted):
+        with pytest.raises(ClaimError, match="c091"):
+            checked(regions=False, measured=mistaken)
+
+
 def test_queries_that_are_shared_fail_c071(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log in which multi-query attention is as bad as a single head."""
     log = copy.deepcopy(recipe_log("shared_heads"))
@@ -201,14 +235,11 @@ def test_precision_that_saves_no_time_or_saves_arithmetic_fails_b132() -> None:
 
     def checked(*milliseconds: float, flops_per_second: float = 100e9) -> None:
         names = ("float32", "bfloat16", "int8")
-        found = {
-            name: {**form, "tfbook": ms} for name, ms in zip(names, milliseconds, strict=True)
-        }
+        found = {name: {**form, "tfbook": ms} for name, ms in zip(names, milliseconds, strict=True)}
         machine = tfbook.evaluation.Machine(
             bytes_per_second=10e9, flops_per_second=flops_per_second
         )
-        rates = {"half_rate": 1e11, "machine": machine, "found": found}
-        exec(source('"b132"'), {**namespace, **rates})
+        exec(source('"b132"'), {**namespace, "machine": machine, "found": found})
 
     checked(36.0, 22.0, 18.0)
     with pytest.raises(ClaimError, match="b132"):

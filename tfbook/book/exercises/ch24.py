@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,23 +12,49 @@ from torch import Tensor
 from tfbook.book.exercises import Wrong
 from tfbook.book.exercises.compare import as_tensor, compare
 
+Formula = Callable[..., float]
+
 
 def check_size_of_cache(fn: Callable[..., Any]) -> None:
     """Exercise 24.1."""
-    for sizes in ((3, 8, 2, 5, 7, 11, 4), (2, 6, 6, 3, 13, 1, 2), (5, 4, 1, 7, 1, 3, 2)):
-        names = ("n_layers", "n_heads", "n_kv_heads", "d_head", "n", "batch", "bytes_each")
-        layers, heads, kv, d_head, n, batch, each = sizes
-        right = 2 * layers * kv * d_head * n * batch * each
-        mistakes = {
-            "keys and values are two tensors: the factor 2 is missing": right / 2,
-            "those are the query heads: only heads of keys and values are kept": right / kv * heads,
-            "that is one layer: multiply by n_layers": right / layers,
-            "that is one sequence: multiply by batch": right / batch,
-            "those are numbers, not bytes: multiply by bytes_each": right / each,
-            "that is one token: multiply by n": right / n,
-            "scores are not kept: the cache grows with n, not with n²": right * n,
-        }
-        _number(fn(**dict(zip(names, sizes, strict=True))), right, mistakes)
+    names = ("n_layers", "n_heads", "n_kv_heads", "d_head", "n", "batch", "bytes_each")
+    cases = [
+        dict(zip(names, sizes, strict=True))
+        for sizes in ((3, 8, 2, 5, 7, 11, 4), (2, 6, 6, 3, 13, 1, 2), (5, 4, 1, 7, 1, 3, 2))
+    ]
+    queries = "queries are not kept: two tensors stay, keys and values, and not three"
+
+    def right(**s: int) -> int:
+        return 2 * math.prod(s.values()) // s["n_heads"]
+
+    def times(change: Callable[[dict[str, int]], float]) -> Formula:
+        return lambda **s: change(s) * right(**s)
+
+    mistakes = [
+        ("keys and values are two tensors: the factor 2 is missing", times(lambda s: 1 / 2)),
+        (queries, times(lambda s: 3 / 2)),
+        (queries, times(lambda s: 1 + s["n_heads"] / s["n_kv_heads"] / 2)),
+        (
+            "those are the query heads: only heads of keys and values are kept",
+            times(lambda s: s["n_heads"] / s["n_kv_heads"]),
+        ),
+        ("that is one feature of a head: multiply by d_head", times(lambda s: 1 / s["d_head"])),
+        ("that is one head: multiply by n_kv_heads", times(lambda s: 1 / s["n_kv_heads"])),
+        ("that is one layer: multiply by n_layers", times(lambda s: 1 / s["n_layers"])),
+        ("that is one sequence: multiply by batch", times(lambda s: 1 / s["batch"])),
+        (
+            "those are numbers, not bytes: multiply by bytes_each",
+            times(lambda s: 1 / s["bytes_each"]),
+        ),
+        ("that is one token: multiply by n", times(lambda s: 1 / s["n"])),
+        ("scores are not kept: the cache grows with n, not with n²", times(lambda s: s["n"])),
+    ]
+    given = _compare_numbers(fn, cases, right, mistakes)
+    if any(isinstance(x, float) for x in given):
+        raise Wrong(
+            "the value is right, but bytes are counted: give an int, not a float (is there a "
+            "division with /?)"
+        )
 
 
 def check_cached_step(fn: Callable[..., Any]) -> None:
@@ -41,16 +68,35 @@ def check_cached_step(fn: Callable[..., Any]) -> None:
     given = fn(*(x.clone() for x in (q, k, v, keys, values)))
     if not isinstance(given, tuple | list) or len(given) != 3:
         raise Wrong("give three tensors: output, keys, values")
-    all_keys, all_values = torch.cat([keys, k]), torch.cat([values, v])
-    for name, kept, right, first in (
-        ("keys", given[1], all_keys, torch.cat([k, keys])),
-        ("values", given[2], all_values, torch.cat([v, values])),
-    ):
-        if isinstance(kept, Tensor) and kept.shape == (n, d):
-            raise Wrong(f"the new token's {name} are not kept: the next token needs them")
-        found = as_tensor(kept, (n + 1, d))
-        compare(found, right, {f"new {name} go behind the others, not before them": first})
-    _compare_output(as_tensor(given[0], (1, d)), q, (keys, values), (all_keys, all_values))
+    both = torch.cat([keys, k]), torch.cat([values, v])
+    _compare_kept(
+        "keys",
+        given[1],
+        both[0],
+        {
+            "new keys go behind the others, not before them": torch.cat([k, keys]),
+            "keys and values are swapped: the order is output, keys, values": both[1],
+            "the new value was appended to the keys: append k to keys": torch.cat([keys, v]),
+        },
+    )
+    _compare_kept(
+        "values",
+        given[2],
+        both[1],
+        {
+            "new values go behind the others, not before them": torch.cat([v, values]),
+            "those are the keys again: the third tensor holds the values": both[0],
+            "the new key was appended to the values: append v to values": torch.cat([values, k]),
+        },
+    )
+    _compare_output(as_tensor(given[0], (1, d)), q, (keys, values), both)
+
+
+def _compare_kept(name: str, kept: object, right: Tensor, mistakes: dict[str, Tensor]) -> None:
+    n, d = right.shape
+    if isinstance(kept, Tensor) and kept.shape == (n - 1, d):
+        raise Wrong(f"the new token's {name} are not kept: the next token needs them")
+    compare(as_tensor(kept, (n, d)), right, mistakes)
 
 
 def _compare_output(
@@ -69,6 +115,9 @@ def _compare_output(
         @ both[1],
         "there is no softmax": scores @ both[1],
         "the weights average the values, not the keys": scores.softmax(-1) @ both[0],
+        "keys and values are swapped: the query meets the keys, the weights average the values": (
+            (q @ both[1].T / scale).softmax(-1) @ both[0]
+        ),
     }
     compare(output, scores.softmax(-1) @ both[1], mistakes)
 
@@ -85,6 +134,8 @@ def check_pooled_keys(fn: Callable[..., Any]) -> None:
         interleaved = w_k.view(d_head, n_kv, n_heads // n_kv, d_model)
         mistakes = {
             "that keeps the first head of each group: take the mean": groups[:, 0],
+            "that keeps the last head of each group: take the mean": groups[:, -1],
+            "that keeps the first n_kv_heads heads: take the mean of each group": heads[:n_kv],
             "that is the sum: divide by the heads of a group": groups.sum(1),
             "heads that share are neighbours: yours are n_kv_heads apart": by_turns.mean(0),
             "a head's rows lie together: the first axis is (head, feature), not (feature, head)": (
@@ -122,35 +173,85 @@ def check_ring_slots(fn: Callable[..., Any]) -> None:
 
 def check_least_time(fn: Callable[..., Any]) -> None:
     """Exercise 24.5."""
-    for case in ((100, 20, 50, 2, 10, 50), (100, 1, 90, 7, 50, 30), (60, 35, 8, 5, 3, 90)):
-        weights, cache, flops, batch, bandwidth, rate = case
-        read, compute = (weights + batch * cache) / bandwidth, batch * flops / rate
-        mistakes = {
-            "reading and computing overlap: take the larger, not the sum": read + compute,
-            "the weights are read once for all sequences": max(
-                batch * (weights + cache) / bandwidth, compute
-            ),
-            "each sequence reads a cache of its own: multiply it by batch": max(
-                (weights + cache) / bandwidth, compute
-            ),
-            "the operations are those of one sequence: multiply them by batch": max(
-                read, flops / rate
-            ),
-            "the cache is read too": max(weights / bandwidth, compute),
-            "that is the time of reading alone: computing may take longer": read,
-            "that is the time of computing alone: reading may take longer": compute,
-            "that is the smaller of the two: neither can be beaten": min(read, compute),
-            "that is the time per sequence: a step serves all of them": max(read, compute) / batch,
-        }
-        _number(fn(*case), max(read, compute), mistakes)
+    names = ("weights", "cache", "flops", "batch", "bandwidth", "rate")
+    cases = [
+        dict(zip(names, sizes, strict=True))
+        for sizes in ((100, 20, 50, 2, 10, 50), (100, 1, 90, 7, 50, 30), (60, 35, 8, 5, 3, 90))
+    ]
+
+    def read(s: dict[str, int]) -> float:
+        return (s["weights"] + s["batch"] * s["cache"]) / s["bandwidth"]
+
+    def compute(s: dict[str, int]) -> float:
+        return s["batch"] * s["flops"] / s["rate"]
+
+    def larger(reading: Callable[[dict[str, int]], float] = read, **alone: int) -> Formula:
+        return lambda **s: max(reading(s), compute(s | alone))
+
+    mistakes: list[tuple[str, Formula]] = [
+        (
+            "reading and computing overlap: take the larger, not the sum",
+            lambda **s: read(s) + compute(s),
+        ),
+        (
+            "that is the smaller of the two: a step takes as long as the larger",
+            lambda **s: min(read(s), compute(s)),
+        ),
+        (
+            "the weights are read once for all sequences",
+            larger(lambda s: s["batch"] * (s["weights"] + s["cache"]) / s["bandwidth"]),
+        ),
+        (
+            "each sequence reads a cache of its own: multiply it by batch",
+            larger(lambda s: (s["weights"] + s["cache"]) / s["bandwidth"]),
+        ),
+        ("the operations are those of one sequence: multiply them by batch", larger(batch=1)),
+        ("the cache is read too", larger(lambda s: s["weights"] / s["bandwidth"])),
+        ("that is the time of reading alone: computing may take longer", lambda **s: read(s)),
+        ("that is the time of computing alone: reading may take longer", lambda **s: compute(s)),
+        (
+            "that is the time per sequence: a step serves all of them",
+            lambda **s: max(read(s), compute(s)) / s["batch"],
+        ),
+    ]
+    _compare_numbers(lambda **s: fn(*s.values()), cases, larger(), mistakes)
 
 
-def _number(given: object, right: float, mistakes: dict[str, float]) -> None:
-    if isinstance(given, Tensor):
+def _compare_numbers(
+    fn: Callable[..., Any],
+    cases: Sequence[dict[str, int]],
+    right: Formula,
+    mistakes: Sequence[tuple[str, Formula]],
+) -> list[int | float]:
+    """Name the mistake that explains all cases: in a single one, two may give the same number."""
+    given = [_number(fn(**case)) for case in cases]
+
+    def differing(formula: Formula) -> list[int]:
+        return [
+            i
+            for i, (x, case) in enumerate(zip(given, cases, strict=True))
+            if not math.isclose(x, formula(**case), rel_tol=1e-5)
+        ]
+
+    wrong = differing(right)
+    if not wrong:
+        return given
+    for diagnosis, formula in mistakes:
+        if not differing(formula):
+            raise Wrong(diagnosis)
+    first = wrong[0]
+    sizes = ", ".join(f"{name}={size}" for name, size in cases[first].items())
+    raise Wrong(f"got {given[first]}, expected {right(**cases[first])} for {sizes}")
+
+
+def _number(given: object) -> int | float:
+    if isinstance(given, Tensor) and given.numel() == 1:
         given = given.item()
+    if given is None:
+        raise Wrong("the function gives nothing back: return the number, do not print it")
     if not isinstance(given, int | float):
         raise Wrong(f"give a number, not {type(given).__name__}")
-    compare(torch.tensor(float(given), dtype=torch.float64), float(right), mistakes)
+    return given
 
 
 CHECKERS = {
