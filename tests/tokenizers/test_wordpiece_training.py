@@ -77,7 +77,7 @@ def test_by_frequency_it_learns_what_the_library_does() -> None:
     ours = train_wordpiece(text, vocab_size=size, specials=["[UNK]"], score=frequency_score)
     assert len(theirs) == len(ours) == size
     assert len(theirs & set(ours)) > 0.9 * size
-    likelier = train_wordpiece(text, vocab_size=size, specials=["[UNK]"])
+    likelier = train_wordpiece(text, vocab_size=size, specials=["[UNK]"], score=likelihood_score)
     assert len(theirs & set(likelier)) < 0.8 * size
 
 
@@ -85,7 +85,7 @@ def test_scores_choose_differently() -> None:
     text = ["ab"] * 9 + ["ac"] * 8 + ["ad"] * 7 + ["xy"] * 3
     alphabet = len({"a", "x", "##b", "##c", "##d", "##y"})
     often = train_wordpiece(text, vocab_size=alphabet + 1, score=frequency_score)
-    likely = train_wordpiece(text, vocab_size=alphabet + 1)
+    likely = train_wordpiece(text, vocab_size=alphabet + 1, score=likelihood_score)
     assert (often[-1], likely[-1]) == ("ab", "xy")
     assert likelihood_score(3, 3, 3) > likelihood_score(9, 24, 9)
     assert frequency_score(9, 24, 9) > frequency_score(3, 3, 3)

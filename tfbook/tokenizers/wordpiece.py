@@ -31,7 +31,7 @@ from tfbook.tokenizers.rust import Backend, with_backend
 from tfbook.tokenizers.special_tokens import AddedToken
 from tfbook.tokenizers.vocabulary import Vocabulary
 from tfbook.tokenizers.wordpiece_json import read_vocab_file, read_wordpiece, wordpiece_parts
-from tfbook.tokenizers.wordpiece_training import Score, likelihood_score, train_wordpiece
+from tfbook.tokenizers.wordpiece_training import Score, frequency_score, train_wordpiece
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 #: No blank stands in front of these after ``cleanup``.
@@ -139,7 +139,7 @@ class WordPieceTokenizer:
         *,
         vocab_size: int,
         text: BertText | None = None,
-        score: Score = likelihood_score,
+        score: Score = frequency_score,
         min_count: int = 2,
         progress: bool = False,
     ) -> WordPieceTokenizer:

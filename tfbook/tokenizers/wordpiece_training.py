@@ -22,9 +22,10 @@ def likelihood_score(n_pair: int, n_left: int, n_right: int) -> float:
 
     .. math:: s(a, b) = \frac{f(ab)}{f(a)\, f(b)}
 
-    The logarithm, times :math:`f(ab)`, is about what the join adds to the log-likelihood of the
-    text under a unigram model. A pair of two rare pieces scores highest, so ``min_count`` of
-    :func:`train_wordpiece` matters.
+    The logarithm of :math:`N` times the ratio, times :math:`f(ab)`, is about what the join adds
+    to the log-likelihood of the text under a unigram model of its :math:`N` pieces. The ratio
+    itself is highest for pairs of two rare pieces: with a ``min_count`` below ten the vocabulary
+    fills with rare fragments, and texts need many more tokens.
 
     Args:
         n_pair: how often the pair occurs in the words, counted with the words' frequencies.
@@ -71,7 +72,7 @@ def train_wordpiece(
     *,
     vocab_size: int,
     specials: Sequence[str] = (),
-    score: Score = likelihood_score,
+    score: Score = frequency_score,
     min_count: int = 2,
     progress: bool = False,
 ) -> list[str]:
@@ -87,7 +88,8 @@ def train_wordpiece(
         vocab_size: the most pieces, ``specials`` included. There are fewer only when no pair is
             left that occurs ``min_count`` times.
         specials: tokens that come first and are never part of a join.
-        score: gives a pair's score from the counts of the pair, its left and its right piece.
+        score: gives a pair's score from the counts of the pair, its left and its right piece;
+            :func:`frequency_score` or :func:`likelihood_score`, or one of your own.
         min_count: rarer pairs are never joined.
         progress: show a progress bar.
 
