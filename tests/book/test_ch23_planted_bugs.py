@@ -24,17 +24,28 @@ NOTEBOOK = "23-decoding.ipynb"
 VOCAB, PLACES = 997, 41
 
 
-def cell(marker: str) -> str:
-    """The first code cell that holds the marker."""
+def cell(*markers: str) -> str:
+    """The first code cell that holds each marker, one after the other."""
     cells = nbformat.read(NOTEBOOKS / NOTEBOOK, as_version=4).cells
-    return next(c.source for c in cells if c.cell_type == "code" and marker in c.source)
+    sources = [c.source for c in cells if c.cell_type == "code"]
+    return "\n\n".join(next(s for s in sources if marker in s) for marker in markers)
 
 
-def planted(marker: str, right: str, wrong: str) -> str:
-    """The cell with a mistake in it."""
-    source = cell(marker)
+def planted(right: str, wrong: str, *markers: str) -> str:
+    """The cells with a mistake in them."""
+    source = cell(*markers)
     assert right in source
     return source.replace(right, wrong)
+
+
+# An experiment and the claim about it stand in neighbouring cells.
+C006 = ("def at_temperature(", '"c006"')
+C007 = ("def sizes(", '"c007"')
+C061 = ("def spread_of(", '"c061"')
+B123 = ("def every_sequence(", '"b123"')
+B125 = ("def padded_on_the_right(", '"b125"')
+B127 = ("hot = 1.5", '"b127"')
+C208 = ("# Pearson's chi-square", '"c208"')
 
 
 @pytest.fixture
@@ -81,19 +92,19 @@ class Short:
 
 
 def test_c006_holds_for_any_logits(names: dict[str, Any]) -> None:
-    exec(cell('"c006"'), names)
+    exec(cell(*C006), names)
 
 
 def test_logits_times_temperature_fail_c006(names: dict[str, Any]) -> None:
     names["Temperature"] = multiplied
     with pytest.raises(ClaimError, match="c006"):
-        exec(cell('"c006"'), names)
+        exec(cell(*C006), names)
 
 
 def test_probabilities_over_temperature_fail_c006(names: dict[str, Any]) -> None:
     names["Temperature"] = lambda tau: lambda ids, z: (z.softmax(-1) / tau).log()
     with pytest.raises(ClaimError, match="c006"):
-        exec(cell('"c006"'), names)
+        exec(cell(*C006), names)
 
 
 @pytest.mark.parametrize("wrong", [lambda p: TopK(40), Short])
@@ -101,10 +112,10 @@ def test_another_rule_for_the_nucleus_fails_c007(names: dict[str, Any], wrong: A
     names["probabilities"] = names["real_logits"].double().softmax(-1)
     p = names["probabilities"]
     names["spread"] = -(p * p.clamp(min=1e-300).log()).sum(-1)
-    exec(cell('"c007"'), names)
+    exec(cell(*C007), names)
     names["TopP"] = wrong
     with pytest.raises(ClaimError, match="c007"):
-        exec(cell('"c007"'), names)
+        exec(cell(*C007), names)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +129,15 @@ def test_another_rule_for_the_nucleus_fails_c007(names: dict[str, Any], wrong: A
 def test_a_wrong_beam_search_fails_c099(names: dict[str, Any], right: str, wrong: str) -> None:
     exec(cell("def beam("), names)
     exec(cell('"c099"'), names)
-    exec(planted("def beam(", right, wrong), names)
+    exec(planted(right, wrong, "def beam("), names)
     with pytest.raises(ClaimError, match="c099"):
         exec(cell('"c099"'), names)
 
 
 def test_an_ignored_length_penalty_fails_b123(names: dict[str, Any]) -> None:
-    exec(cell('"b123"'), names)
+    exec(cell(*B123), names)
     with pytest.raises(ClaimError, match="b123"):
-        exec(planted('"b123"', "totals / n**alpha", "totals"), names)
+        exec(planted("totals / n**alpha", "totals", *B123), names)
 
 
 def test_draws_that_are_greedy_fail_c208(names: dict[str, Any]) -> None:
@@ -140,10 +151,10 @@ def test_draws_that_are_greedy_fail_c208(names: dict[str, Any]) -> None:
         names["draws"] = draws
         names["seen"] = (draws[:, None] == names["top"].indices).sum(0).double()
         if name == "drawn":
-            exec(cell('"c208"'), names)
+            exec(cell(*C208), names)
         else:
             with pytest.raises(ClaimError, match="c208"):
-                exec(cell('"c208"'), names)
+                exec(cell(*C208), names)
 
 
 def strategies() -> dict[str, list[tuple[float, float, float]]]:
@@ -175,19 +186,19 @@ def test_strategies_that_do_not_differ_fail_c061(names: dict[str, Any], bug: str
     chosen = other[:, 1] if bug == "greedy draws" else other[1:2, 0].expand(3, -1)
     names["generate"] = lambda *_, **__: SimpleNamespace(ids=chosen)
     if bug == "none":
-        exec(cell('"c061"'), names)
+        exec(cell(*C061), names)
     else:
         with pytest.raises(ClaimError, match="c061"):
-            exec(cell('"c061"'), names)
+            exec(cell(*C061), names)
 
 
 def test_padding_on_the_right_everywhere_fails_b125(tokens: dict[str, Any]) -> None:
-    source = cell('"b125"')
+    source = cell(*B125)
     exec(source, tokens)
     wrong = planted(
-        '"b125"',
         "return generate(model, prompts, max_new_tokens=n).ids.tolist()",
         "return padded_on_the_right(prompts, n)",
+        *B125,
     )
     with pytest.raises(ClaimError, match="b125"):
         exec(wrong, tokens)
@@ -195,7 +206,7 @@ def test_padding_on_the_right_everywhere_fails_b125(tokens: dict[str, Any]) -> N
 
 def test_a_fixed_nucleus_fails_b127(names: dict[str, Any]) -> None:
     names["by_mass"] = names["cut"](TopP(0.9), names["real_logits"]).isfinite().sum(-1)
-    exec(cell('"b127"'), names)
+    exec(cell(*B127), names)
     names["Temperature"] = lambda tau: Temperature(1.0)
     with pytest.raises(ClaimError, match="b127"):
-        exec(cell('"b127"'), names)
+        exec(cell(*B127), names)
