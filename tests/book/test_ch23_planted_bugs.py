@@ -172,7 +172,9 @@ def strategies() -> dict[str, list[tuple[float, float, float]]]:
     }
 
 
-@pytest.mark.parametrize("bug", ["none", "greedy draws", "draws repeat", "beams draw"])
+@pytest.mark.parametrize(
+    "bug", ["none", "greedy draws", "draws repeat", "beams draw", "beams by chance"]
+)
 def test_strategies_that_do_not_differ_fail_c061(names: dict[str, Any], bug: str) -> None:
     measured = strategies()
     same, other = torch.ones(5, 3, 8).long(), torch.arange(120).view(5, 3, 8)
@@ -185,6 +187,8 @@ def test_strategies_that_do_not_differ_fail_c061(names: dict[str, Any], bug: str
     names |= {"prompts": [[1]] * 5, "greedy": SimpleNamespace(ids=other[:, 0])}
     chosen = other[:, 1] if bug == "greedy draws" else other[1:2, 0].expand(3, -1)
     names["generate"] = lambda *_, **__: SimpleNamespace(ids=chosen)
+    found = iter(other[:2] if bug == "beams by chance" else other[[0, 0]])
+    names["generate_beams"] = lambda *_, **__: SimpleNamespace(ids=next(found))
     if bug == "none":
         exec(cell(*C061), names)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from tfbook.book.exercises import Wrong
 from tfbook.book.exercises.compare import as_tensor, compare
 
 Next = Callable[[tuple[int, ...]], Tensor]
+Beam = tuple[tuple[int, ...], float]
+Form = tuple[str, Callable[..., Any]]  # a diagnosis, and the answer that this mistake gives
 
 
 def check_temperature(fn: Callable[..., Any]) -> None:
@@ -29,6 +31,7 @@ def check_temperature(fn: Callable[..., Any]) -> None:
         "those are the divided logits: take their softmax": z / tau,
         "these are logarithms of probabilities": (z / tau).log_softmax(-1),
         "the exponentials are not divided by their sum": (z / tau).exp(),
+        "a power of the probabilities must be normalised again: divide by the sum": p ** (1 / tau),
     }
     compare(as_tensor(fn(z.clone(), tau), (4,)).double(), (z / tau).softmax(-1), mistakes)
     hot = as_tensor(fn(z.clone(), 2.0), (4,)).double()
@@ -61,82 +64,222 @@ def _check_cold(fn: Callable[..., Any]) -> None:
 
 def check_nucleus(fn: Callable[..., Any]) -> None:
     """Exercise 23.2."""
-    p = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2], dtype=torch.float64)
-    right = {
-        0.3: [1],
-        0.5: [1, 3],
-        0.8: [1, 3, 4],
-        0.9: [0, 1, 3, 4],
-        0.99: [0, 1, 2, 3, 4],
-    }
-    for mass, places in right.items():
-        given = as_tensor(fn(p.clone(), mass), (5,))
-        if given.dtype != torch.bool:
-            raise Wrong(f"give a boolean tensor, not {given.dtype}")
-        found = given.nonzero()[:, 0].tolist()
-        if found != places:
-            raise Wrong(_nucleus_diagnosis(p, mass, found) + f" (mass {mass}, p {p.tolist()})")
+    z = torch.tensor([0.5, 2.5, -0.5, 2.0, 1.6], dtype=torch.float64)
+    plain = [(z, mass, tau) for tau in (1.0, 0.5, 2.0) for mass in (0.2, 0.5, 0.8, 0.9, 0.99)]
+    given = [_kept(fn, *case) for case in plain]
+    right = [_places(_nucleus((z / tau).softmax(-1), mass)) for z, mass, tau in plain]
+    for case, found, expected in zip(plain, given, right, strict=True):
+        if found != expected:
+            _refuse(_named(plain, given, right, _NUCLEUS) or f"kept {found}", *case)
+    banned = -torch.inf
+    equal = torch.tensor([1.0, banned, 1.0, banned, 1.0, 1.0], dtype=torch.float64)
+    tied = torch.tensor([1.0, 3.0, 2.0, 2.0, 0.0], dtype=torch.float64)
+    last = "tokens as probable as the last one of the set belong to it too"
+    exact = (
+        "the mass was reached exactly, and more was added: go on while the sum is < mass, not <="
+    )
+    empty = "the set is empty at mass 0: the most probable token must always be kept"
+    special: list[tuple[Tensor, float, float, list[int], str, list[list[int]]]] = [
+        (equal, 1.0, 2.0, [0, 2, 4, 5], exact, [[0, 1, 2, 4, 5], [0, 2, 3, 4, 5], [*range(6)]]),
+        (tied, 0.6, 1.0, [1, 2, 3], last, [[1, 2], [1, 3]]),
+        (z, 0.0, 1.0, [1], empty, [[]]),
+    ]
+    for logits, mass, tau, expected, diagnosis, known in special:
+        found = _kept(fn, logits, mass, tau)
+        if found != expected:
+            _refuse(diagnosis if found in known else f"kept {found}", logits, mass, tau)
 
 
-def _nucleus_diagnosis(p: Tensor, mass: float, found: list[int]) -> str:
-    best, order = p.sort(descending=True)
-    reached = best.cumsum(0)
-    without_last = sorted(order[reached <= mass].tolist())
-    one_more = sorted(order[: int((reached < mass).sum()) + 2].tolist())
-    least, upwards = p.sort()
-    known = {
-        "the most probable token must always be kept: the set is empty": [],
-        "the mass falls short: the token with which it reaches the mass is missing": without_last,
-        "one token too many: without it the mass is reached already": one_more,
-        "that adds up from the least probable: begin with the most probable": sorted(
-            upwards[least.cumsum(0) - least < mass].tolist()
-        ),
-        "the sum runs over the tokens as they stand: sort them first": (p.cumsum(0) - p < mass)
-        .nonzero()[:, 0]
-        .tolist(),
-        "each probability is compared with the mass: add them up": (p >= mass)
-        .nonzero()[:, 0]
-        .tolist(),
-        "those are places in the sorted order: take them back to the tokens": (
-            reached - best < mass
-        )
-        .nonzero()[:, 0]
-        .tolist(),
-    }
-    for diagnosis, places in known.items():
-        if found == places:
-            return diagnosis
-    return f"kept {found}"
+def _kept(fn: Callable[..., Any], z: Tensor, mass: float, tau: float) -> list[int]:
+    given = as_tensor(fn(z.clone(), mass, tau), (len(z),))
+    if given.dtype != torch.bool:
+        raise Wrong(f"give a boolean tensor, not {given.dtype}")
+    return _places(given)
+
+
+def _refuse(diagnosis: str, z: Tensor, mass: float, tau: float) -> None:
+    p = [round(share, 3) for share in (z / tau).softmax(-1).tolist()]
+    raise Wrong(f"{diagnosis} (mass {mass}, tau {tau}: the probabilities are {p})")
+
+
+def _places(kept: Tensor) -> list[int]:
+    return kept.nonzero()[:, 0].tolist()
+
+
+def _nucleus(p: Tensor, mass: float, *, more: int = 0) -> Tensor:
+    best = p.sort(descending=True).values
+    n = max(1, int((best.cumsum(0) - best < mass).sum())) + more
+    return p >= best[min(n, len(p)) - 1]
+
+
+def _short(p: Tensor, mass: float, *, least: int = 0) -> Tensor:
+    best = p.sort(descending=True).values
+    n = max(least, int((best.cumsum(0) <= mass).sum()))
+    return p > (best[n] if n < len(p) else 0)
+
+
+def _from_below(p: Tensor, mass: float) -> Tensor:
+    least, order = p.sort()
+    return torch.zeros_like(p, dtype=torch.bool).scatter(0, order, least.cumsum(0) - least < mass)
+
+
+def _in_order(p: Tensor, mass: float) -> Tensor:
+    best = p.sort(descending=True).values
+    return best.cumsum(0) - best < mass
+
+
+def _at(form: Callable[[Tensor, float], Tensor]) -> Callable[[Tensor, float, float], list[int]]:
+    """Apply a form to the probabilities at the temperature."""
+    return lambda z, mass, tau: _places(form((z / tau).softmax(-1), mass))
+
+
+_UNSORTED = "the sum runs over the tokens as they stand: sort them first"
+_SHORT = "the mass falls short: the token with which it reaches the mass is missing"
+_NUCLEUS: list[Form] = [
+    ("the temperature is not used", lambda z, mass, tau: _places(_nucleus(z.softmax(-1), mass))),
+    (
+        "the logits are multiplied by the temperature: divide them",
+        lambda z, mass, tau: _places(_nucleus((z * tau).softmax(-1), mass)),
+    ),
+    (
+        "the probabilities are divided by the temperature: divide the logits",
+        lambda z, mass, tau: _places(_nucleus(z.softmax(-1) / tau, mass)),
+    ),
+    (
+        "logits are added up: take the softmax first",
+        lambda z, mass, tau: _places(_nucleus(z / tau, mass)),
+    ),
+    (_SHORT, _at(_short)),
+    (_SHORT, _at(lambda p, mass: _short(p, mass, least=1))),
+    (
+        "one token too many: without it the mass is reached already",
+        _at(lambda p, mass: _nucleus(p, mass, more=1)),
+    ),
+    ("that adds up from the least probable: begin with the most probable", _at(_from_below)),
+    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) - p < mass)),
+    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) < mass)),
+    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) <= mass)),
+    (
+        "each probability is compared with the mass: compare their sum, the largest first",
+        _at(lambda p, mass: p >= mass),
+    ),
+    ("those are places in the sorted order: take them back to the tokens", _at(_in_order)),
+    (
+        "moved the wrong way: `kept[order] = mask` takes a mask back, `mask[order]` does not",
+        _at(lambda p, mass: _in_order(p, mass)[p.argsort(descending=True)]),
+    ),
+    ("those are the tokens to drop: turn it round", _at(lambda p, mass: ~_nucleus(p, mass))),
+    ("the set is empty: the most probable token must always be kept", _at(lambda p, mass: p < 0)),
+]
 
 
 def check_repetition(fn: Callable[..., Any]) -> None:
     """Exercise 23.3."""
-    tokens, n = [1, 2, 1, 2, 1, 3, 1, 2], 2
-    runs = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-    right = 1 - len(set(runs)) / len(runs)
-    apart = [tuple(tokens[i : i + n]) for i in range(0, len(tokens), n)]
-    mistakes = {
-        "that is the share of different runs: give one minus it": 1 - right,
-        "that counts single tokens: count runs of n": 1 - len(set(tokens)) / len(tokens),
-        "runs may overlap: move on by one token": 1 - len(set(apart)) / len(apart),
-        "the first occurrence is not repeated: count the later ones only": sum(
-            runs.count(run) > 1 for run in runs
-        )
-        / len(runs),
-        "divide by the number of runs, not of tokens": (len(runs) - len(set(runs))) / len(tokens),
-        "that is the number: divide by the number of runs": float(len(runs) - len(set(runs))),
-        "divide by all runs, not by the different ones": (len(runs) - len(set(runs)))
-        / len(set(runs)),
-        "the last run is missing": 1 - len(set(runs[:-1])) / len(runs[:-1]),
-    }
-    _number(fn(list(tokens), n), right, mistakes)
-    _number(fn([1, 2, 1, 2, 1], 2), 0.5, {})
-    _number(fn([5, 5, 5, 5], 3), 0.5, {})
+    cases = [
+        ([1, 2, 3, 1, 2, 4, 5, 1, 2], 2, 3),
+        ([1, 2, 1, 2, 1, 3, 1, 2, 2, 2, 2, 1, 2], 2, 4),
+        ([5, 5, 5, 5, 6, 5, 5, 5], 3, 2),
+        ([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3], 3, 5),
+    ]
+    given = [_number(fn(list(tokens), n, window)) for tokens, n, window in cases]
+    right = [_repeated(*case) for case in cases]
+    for case, found, expected in zip(cases, given, right, strict=True):
+        if not math.isclose(found, expected, abs_tol=1e-6):
+            sizes = "tokens {}, n={}, window={}".format(*case)
+            known = _named(cases, given, right, _REPETITION)
+            raise Wrong(known or f"got {found:.4f}, expected {expected:.4f} for {sizes}")
+    none = "a list of fewer than n tokens has no runs: give 0"
     try:
-        short = fn([7, 7], 3)
+        short = _number(fn([7, 7], 3, 2))
     except ZeroDivisionError:
-        raise Wrong("a list of fewer than n tokens has no runs: give 0") from None
-    _number(short, 0.0, {"a list of fewer than n tokens has no runs: give 0": 1.0})
+        raise Wrong(none) from None
+    if short != 0:
+        raise Wrong(none)
+
+
+def _runs(tokens: Sequence[int], n: int, stride: int = 1) -> list[tuple[int, ...]]:
+    return [tuple(tokens[i : i + n]) for i in range(0, len(tokens) - n + 1, stride)]
+
+
+def _repeated(tokens: Sequence[int], n: int, window: int, *, stride: int = 1) -> float:
+    runs = _runs(tokens, n, stride)
+    return sum(run in runs[max(0, i - window) : i] for i, run in enumerate(runs)) / len(runs)
+
+
+def _share(
+    seen: Callable[[list[tuple[int, ...]], int, int, int], Sequence[tuple[int, ...]]],
+) -> Callable[..., float]:
+    """The share of runs that are among the ``seen`` ones."""
+
+    def share(tokens: Sequence[int], n: int, window: int) -> float:
+        runs = _runs(tokens, n)
+        return sum(run in seen(runs, i, n, window) for i, run in enumerate(runs)) / len(runs)
+
+    return share
+
+
+def _times(factor: Callable[[Sequence[int], int], float]) -> Callable[..., float]:
+    return lambda tokens, n, window: _repeated(tokens, n, window) * factor(tokens, n)
+
+
+_EDGE = "the window is {}: a run that began `window` places before counts, an earlier one does not"
+_REPETITION: list[Form] = [
+    (
+        "that is the share of runs that are not repeated: give one minus it",
+        lambda tokens, n, window: 1 - _repeated(tokens, n, window),
+    ),
+    (
+        "runs of the whole text before are looked at: only the last `window` of them count",
+        lambda tokens, n, window: _repeated(tokens, n, len(tokens)),
+    ),
+    (
+        "a negative start counts from the end of the list: begin at max(0, i - window)",
+        _share(lambda runs, i, n, window: runs[i - window : i]),
+    ),
+    (_EDGE.format("too short by one"), lambda tokens, n, w: _repeated(tokens, n, w - 1)),
+    (_EDGE.format("too long by one"), lambda tokens, n, w: _repeated(tokens, n, w + 1)),
+    (
+        "a run is found in itself: the window ends before it",
+        _share(lambda runs, i, n, window: runs[: i + 1]),
+    ),
+    (
+        "the first occurrence is not repeated: look back, not ahead",
+        _share(lambda runs, i, n, w: runs[max(0, i - w) : i] + runs[i + 1 : i + 1 + w]),
+    ),
+    (
+        "the window moves with the run: yours are blocks that stand still",
+        _share(lambda runs, i, n, window: runs[i // window * window : i]),
+    ),
+    (
+        "the earlier run may overlap with this one: it only has to begin before",
+        _share(lambda runs, i, n, w: runs[max(0, i - w) : max(0, i - n + 1)]),
+    ),
+    (
+        "that counts single tokens: count runs of n",
+        lambda tokens, n, window: _repeated(tokens, 1, window),
+    ),
+    (
+        "runs may overlap: move on by one token",
+        lambda tokens, n, window: _repeated(tokens, n, window, stride=n),
+    ),
+    (
+        "the divisor is the number of tokens: divide by the number of runs of n; a shorter piece "
+        "at the end is no run",
+        _times(lambda tokens, n: (len(tokens) - n + 1) / len(tokens)),
+    ),
+    (
+        "that is the number: divide by the number of runs",
+        _times(lambda tokens, n: len(tokens) - n + 1),
+    ),
+    (
+        "divide by all runs, not by the different ones",
+        _times(lambda tokens, n: (len(tokens) - n + 1) / len(set(_runs(tokens, n)))),
+    ),
+    ("the last run is missing", lambda tokens, n, window: _repeated(tokens[:-1], n, window)),
+]
+
+
+_END = 2
 
 
 def _tree(seed: int) -> Next:
@@ -147,86 +290,226 @@ def _tree(seed: int) -> Next:
         for token in tokens:
             key = 31 * key + token + 1
         generator = torch.Generator().manual_seed(key)
-        return (2 * torch.randn(4, generator=generator, dtype=torch.float64)).log_softmax(-1)
+        return (1.5 * torch.randn(4, generator=generator, dtype=torch.float64)).log_softmax(-1)
 
     return next_log_p
 
 
-def _beam(
-    next_log_p: Next, steps: int, width: int, *, own: bool = False, last: bool = False
-) -> tuple[tuple[int, ...], float]:
-    """The search; with ``own`` each beam keeps its best child, with ``last`` nothing is added."""
-    beams: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
-    for step in range(steps):
-        longer = []
-        for tokens, total in beams:
-            log_p = next_log_p(tokens).tolist()
-            children = [
-                ((*tokens, w), gain if last else total + gain) for w, gain in enumerate(log_p)
-            ]
-            children.sort(key=lambda child: -child[1])
-            longer += children[: 1 if own and step else None]
-        beams = sorted(longer, key=lambda candidate: -candidate[1])[:width]
-    return beams[0]
-
-
 def check_search(fn: Callable[..., Any]) -> None:
     """Exercise 23.4."""
-    cases = [(seed, *sizes) for seed in range(40) for sizes in ((3, 1), (3, 2), (4, 3))]
-    wrong: list[tuple[int, int, int, tuple[int, ...]]] = []
-    totals: list[object] = []
-    for seed, steps, width in cases:
-        tokens, total = _read_search(fn(_tree(seed), steps, width), steps)
-        totals.append(total)
-        if tokens != _beam(_tree(seed), steps, width)[0]:
-            wrong.append((seed, steps, width, tokens))
+    sizes = ((3, 1, 1.0), (4, 2, 0.5), (5, 3, 1.0), (5, 2, 0.0))
+    cases = [(seed, *size) for seed in range(30) for size in sizes]
+    given = [_read_search(fn(_tree(seed), s, w, _END, alpha), s) for seed, s, w, alpha in cases]
+    right = [_search(*case) for case in cases]
+    found, best = [tokens for tokens, _ in given], [tokens for tokens, _ in right]
+    if found != best:
+        forms = [(words, lambda *case, form=form: form(*case)[0]) for words, form in _BEAMS]
+        at = next(i for i, tokens in enumerate(best) if tokens != found[i])
+        _, steps, width, alpha = cases[at]
+        raise Wrong(
+            _named(cases, found, best, forms)
+            or f"with width={width}, steps={steps}, end={_END} and alpha={alpha} the result "
+            f"{found[at]} is not what the beams find"
+        )
+    scores, expected = [score for _, score in given], [score for _, score in right]
+    wrong = [pair for pair in zip(scores, expected, strict=True) if not _same(*pair)]
     if wrong:
-        raise Wrong(_search_diagnosis(wrong))
-    for (seed, steps, width), total in zip(cases, totals, strict=True):
-        tokens, right = _beam(_tree(seed), steps, width)
-        mistakes = {
-            "that is the mean over tokens: give the sum": right / steps,
-            "that is the probability: give its logarithm": math.exp(right),
-            "the sign is turned: log-probabilities are negative": -right,
-            "that is the log-probability of the last token: add those before": _tree(seed)(
-                tokens[:-1]
-            )[tokens[-1]].item(),
-        }
-        _number(total, right, mistakes)
+        known = _named(cases, scores, expected, _SCORES)
+        raise Wrong(
+            known
+            or f"the sequence is right, but its score is {wrong[0][0]:.4f}, not {wrong[0][1]:.4f}"
+        )
 
 
-def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], object]:
+def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], float]:
     if not isinstance(given, tuple) or len(given) != 2 or not isinstance(given[0], tuple):
-        raise Wrong("give a pair: a tuple of ids and its log-probability")
-    tokens, total = given
-    if len(tokens) != steps:
-        raise Wrong(f"the sequence has {len(tokens)} tokens, it should have {steps}")
+        raise Wrong("give a pair: a tuple of ids and its score")
+    tokens, score = given
     if not all(isinstance(token, int) for token in tokens):
         raise Wrong("the ids must be integers: use .item() or .tolist()")
-    return tokens, total
+    if len(tokens) > steps:
+        raise Wrong(f"the sequence has {len(tokens)} tokens after {steps} steps")
+    return tokens, _number(score)
 
 
-def _search_diagnosis(wrong: list[tuple[int, int, int, tuple[int, ...]]]) -> str:
-    """Name the mistake that explains every wrong answer."""
-    known: dict[str, Callable[[Next, int, int], tuple[tuple[int, ...], float]]] = {
-        "the search ranks by the last token alone: add up the log-probabilities": (
-            lambda tree, steps, width: _beam(tree, steps, width, last=True)
-        ),
-        "each beam keeps only its own best token: rank all continuations together": (
-            lambda tree, steps, width: _beam(tree, steps, width, own=True)
-        ),
-        "that is the greedy sequence: keep `width` beginnings": lambda tree, steps, _: _beam(
-            tree, steps, 1
-        ),
-        "that is better than the beams can find: at each step only `width` of them go on": (
-            lambda tree, steps, _: _beam(tree, steps, 4**steps)
-        ),
-    }
-    for diagnosis, form in known.items():
-        if all(form(_tree(seed), steps, width)[0] == found for seed, steps, width, found in wrong):
-            return diagnosis
-    _, steps, width, found = wrong[0]
-    return f"with {width} beams and {steps} steps, {found} is not what the beams find"
+def _search(
+    seed: int,
+    steps: int,
+    width: int,
+    alpha: float,
+    *,
+    grow: Callable[[float, float], float] = lambda total, gain: total + gain,
+    rank: Callable[[list[Beam]], list[Beam]] = lambda longer: _ranked(longer),
+    aside: Callable[[list[Beam], int], list[Beam]] = lambda ranked, width: ranked[:width],
+    go_on: Callable[[list[Beam], int], list[Beam]] = lambda ranked, width: _running(ranked)[:width],
+    choose: Callable[[list[Beam], list[Beam]], list[Beam]] = lambda finished, left: finished + left,
+    score: Callable[[Beam, float], float] = lambda beam, alpha: beam[1] / len(beam[0]) ** alpha,
+    pick: Callable[..., Beam] = max,
+) -> Beam:
+    """The search; what a reader may get wrong is an argument."""
+    next_log_p = _tree(seed)
+    finished: list[Beam] = []
+    beams: list[Beam] = [((), 0.0)]
+    for _ in range(steps):
+        ranked = rank(
+            [
+                ((*tokens, w), grow(total, gain))
+                for tokens, total in beams
+                for w, gain in enumerate(next_log_p(tokens).tolist())
+            ]
+        )
+        finished += [beam for beam in aside(ranked, width) if beam[0][-1] == _END]
+        beams = go_on(ranked, width)
+    scored = [(beam[0], score(beam, alpha)) for beam in choose(finished, beams)]
+    return pick(scored, key=lambda beam: beam[1], default=((), 0.0))
+
+
+def _ranked(longer: list[Beam]) -> list[Beam]:
+    return sorted(longer, key=lambda beam: -beam[1])
+
+
+def _running(beams: list[Beam]) -> list[Beam]:
+    return [beam for beam in beams if beam[0][-1] != _END]
+
+
+def _own_best(longer: list[Beam]) -> list[Beam]:
+    """The best token of each beam, but all tokens of the first beam, which is alone."""
+    best = {beam[0][:-1]: beam for beam in reversed(_ranked(longer))}
+    return _ranked(list(best.values() if longer and longer[0][0][:-1] else longer))
+
+
+def _without_end(tokens: tuple[int, ...]) -> tuple[int, ...]:
+    return tokens[:-1] if tokens[-1:] == (_END,) else tokens
+
+
+def _changed(**change: Any) -> Callable[..., Beam]:
+    return lambda *case: _search(*case, **change)
+
+
+_BEAMS: list[tuple[str, Callable[..., Beam]]] = [
+    (
+        "the end token is part of the sequence",
+        lambda *case: (_without_end(_search(*case)[0]), 0.0),
+    ),
+    (
+        "that is the greedy search: keep `width` different beginnings",
+        lambda seed, steps, width, alpha: _search(seed, steps, 1, alpha),
+    ),
+    (
+        "that is better than the beams can find: at each step only `width` of them go on",
+        lambda seed, steps, width, alpha: _search(seed, steps, 4**steps, alpha),
+    ),
+    (
+        "the search ranks by the last token alone: add up the log-probabilities",
+        _changed(grow=lambda total, gain: gain),
+    ),
+    (
+        "probabilities are added up: add their logarithms",
+        _changed(grow=lambda total, gain: total + math.exp(gain)),
+    ),
+    (
+        "the least probable candidates are kept: sort in descending order",
+        _changed(rank=lambda longer: _ranked(longer)[::-1]),
+    ),
+    (
+        "each beam keeps only its own best token: rank all continuations together",
+        _changed(rank=_own_best),
+    ),
+    (
+        "a sequence that ended goes on: set it aside",
+        _changed(go_on=lambda ranked, width: ranked[:width]),
+    ),
+    (
+        "a sequence that ended goes on: set it aside",
+        _changed(go_on=lambda ranked, w: ranked[:w], choose=lambda finished, left: left),
+    ),
+    (
+        "a sequence that ended gives up its place: `width` that have not ended go on",
+        _changed(go_on=lambda ranked, width: _running(ranked[:width])),
+    ),
+    (
+        "a candidate that ends is set aside only if it is among the `width` best of all",
+        _changed(aside=lambda ranked, width: ranked),
+    ),
+    (
+        "finished sequences are lost: at the end they compete with those still running",
+        _changed(choose=lambda finished, left: left),
+    ),
+    (
+        "sequences still running are lost: at the end they compete with the finished ones",
+        _changed(choose=lambda finished, left: finished or left),
+    ),
+    (
+        "that is the first finished sequence: the one with the best score is wanted",
+        _changed(choose=lambda finished, left: [*finished, *left][:1]),
+    ),
+    (
+        "that is the last beam: the sequence with the best score is wanted",
+        _changed(choose=lambda finished, left: left[-1:]),
+    ),
+    ("that is the sequence with the worst score: take the largest", _changed(pick=min)),
+    (
+        "the length is not used: divide each log-probability by it, to the power alpha",
+        _changed(score=lambda beam, alpha: beam[1]),
+    ),
+    (
+        "the log-probabilities are multiplied by the length penalty: divide",
+        _changed(score=lambda beam, alpha: beam[1] * len(beam[0]) ** alpha),
+    ),
+    (
+        "probabilities are divided by the length penalty: divide log-probabilities",
+        _changed(score=lambda beam, alpha: math.exp(beam[1]) / len(beam[0]) ** alpha),
+    ),
+    (
+        "the length leaves out the end token: count it",
+        _changed(score=lambda beam, alpha: beam[1] / max(1, len(_without_end(beam[0]))) ** alpha),
+    ),
+]
+
+
+def _scored(
+    form: Callable[[tuple[int, ...], list[float], int, float], float],
+) -> Callable[..., float]:
+    """Apply a form to the best sequence and the log-probabilities of its tokens."""
+
+    def scored(seed: int, steps: int, width: int, alpha: float) -> float:
+        tokens, next_log_p = _search(seed, steps, width, alpha)[0], _tree(seed)
+        gains = [next_log_p(tokens[:i])[token].item() for i, token in enumerate(tokens)]
+        return form(tokens, gains, steps, alpha)
+
+    return scored
+
+
+_SCORES: list[Form] = [
+    (
+        "the score is the log-probability: divide it by the length to the power alpha",
+        _scored(lambda tokens, gains, steps, alpha: sum(gains)),
+    ),
+    (
+        "the score is the mean over tokens: raise the length to the power alpha",
+        _scored(lambda tokens, gains, steps, alpha: sum(gains) / len(gains)),
+    ),
+    (
+        "the score is divided by the number of steps: take the sequence's own length",
+        _scored(lambda tokens, gains, steps, alpha: sum(gains) / steps**alpha),
+    ),
+    (
+        "the score has a probability in it: give the logarithm",
+        _scored(lambda tokens, gains, steps, a: math.exp(sum(gains)) / len(gains) ** a),
+    ),
+    (
+        "the score has a probability in it: give the logarithm",
+        _scored(lambda tokens, gains, steps, a: math.exp(sum(gains) / len(gains) ** a)),
+    ),
+    (
+        "the sign of the score is turned: log-probabilities are negative",
+        _scored(lambda tokens, gains, steps, alpha: -sum(gains) / len(gains) ** alpha),
+    ),
+    (
+        "the score has the log-probability of the last token alone: add those before",
+        _scored(lambda tokens, gains, steps, alpha: gains[-1] / len(gains) ** alpha),
+    ),
+]
 
 
 def check_judge(fn: Callable[..., Any]) -> None:
@@ -249,7 +532,9 @@ def check_judge(fn: Callable[..., Any]) -> None:
                 token
             ].item(),
         }
-        _number(given[0], right, {k: v for k, v in mistakes.items() if abs(v - right) > 1e-6})
+        _compare_number(
+            given[0], right, {k: v for k, v in mistakes.items() if abs(v - right) > 1e-6}
+        )
         rest = {
             "that is p: tokens that the draft drew already would come too often": p,
             "that is q: the replacement must make up for what q lacks": q,
@@ -260,6 +545,16 @@ def check_judge(fn: Callable[..., Any]) -> None:
             "the absolute difference counts both sides: only where p is larger": (p - q).abs()
             / (p - q).abs().sum(),
             "only the refused token is taken out: subtract all of q": _without(p, token),
+            "softmax changes the shares: divide the surplus by its sum": gain.softmax(-1),
+            "softmax changes the shares: divide the surplus max(0, p - q) by its sum": (
+                p - q
+            ).softmax(-1),
+            "min(p, q) is what guesses supply already: take what p has more than q": torch.minimum(
+                p, q
+            ),
+            "the smaller of p and q is what guesses supply already: take what p has more than q": (
+                torch.minimum(p, q) / torch.minimum(p, q).sum()
+            ),
         }
         compare(as_tensor(given[1], (4,)).double(), gain / gain.sum(), rest)
 
@@ -270,12 +565,34 @@ def _without(p: Tensor, token: int) -> Tensor:
     return left / left.sum()
 
 
-def _number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
+def _number(given: object) -> float:
     if isinstance(given, Tensor) and given.numel() == 1:
         given = given.item()
     if not isinstance(given, float | int):
         raise Wrong(f"give a number, not {type(given).__name__}")
-    compare(torch.tensor(float(given), dtype=torch.float64), right, mistakes)
+    return float(given)
+
+
+def _compare_number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
+    compare(torch.tensor(_number(given), dtype=torch.float64), right, mistakes)
+
+
+def _named(
+    cases: Sequence[Any], given: Sequence[Any], right: Sequence[Any], forms: Sequence[Form]
+) -> str | None:
+    """The mistake that gives all answers, or else all wrong ones: in one, two may agree."""
+    every = range(len(cases))
+    for places in every, [i for i in every if not _same(given[i], right[i])]:
+        for diagnosis, form in forms:
+            if all(_same(given[i], form(*cases[i])) for i in places):
+                return diagnosis
+    return None
+
+
+def _same(given: Any, other: Any) -> bool:
+    if isinstance(other, float):
+        return math.isclose(given, other, rel_tol=1e-5, abs_tol=1e-6)
+    return bool(given == other)
 
 
 CHECKERS = {
