@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import as_tensor, compare
-
-Next = Callable[[tuple[int, ...]], Tensor]
-Beam = tuple[tuple[int, ...], float]
-Form = tuple[str, Callable[..., Any]]  # a diagnosis, and the answer that this mistake gives
+from tfbook.book.exercises.compare import Form, as_tensor, compare, explained, same
+from tfbook.book.exercises.searches import END, WRONG_SCORES, WRONG_SEQUENCES, search, tree
 
 
 def check_temperature(fn: Callable[..., Any]) -> None:
@@ -70,7 +67,7 @@ def check_nucleus(fn: Callable[..., Any]) -> None:
     right = [_places(_nucleus((z / tau).softmax(-1), mass)) for z, mass, tau in plain]
     for case, found, expected in zip(plain, given, right, strict=True):
         if found != expected:
-            _refuse(_named(plain, given, right, _NUCLEUS) or f"kept {found}", *case)
+            _refuse(explained(plain, given, right, _NUCLEUS) or f"kept {found}", *case)
     banned = -torch.inf
     equal = torch.tensor([1.0, banned, 1.0, banned, 1.0, 1.0], dtype=torch.float64)
     tied = torch.tensor([1.0, 3.0, 2.0, 2.0, 0.0], dtype=torch.float64)
@@ -186,7 +183,7 @@ def check_repetition(fn: Callable[..., Any]) -> None:
     for case, found, expected in zip(cases, given, right, strict=True):
         if not math.isclose(found, expected, abs_tol=1e-6):
             sizes = "tokens {}, n={}, window={}".format(*case)
-            known = _named(cases, given, right, _REPETITION)
+            known = explained(cases, given, right, _REPETITION)
             raise Wrong(known or f"got {found:.4f}, expected {expected:.4f} for {sizes}")
     none = "a list of fewer than n tokens has no runs: give 0"
     try:
@@ -279,42 +276,28 @@ _REPETITION: list[Form] = [
 ]
 
 
-_END = 2
-
-
-def _tree(seed: int) -> Next:
-    """A toy model of four words, with another distribution after every beginning."""
-
-    def next_log_p(tokens: tuple[int, ...]) -> Tensor:
-        key = seed
-        for token in tokens:
-            key = 31 * key + token + 1
-        generator = torch.Generator().manual_seed(key)
-        return (1.5 * torch.randn(4, generator=generator, dtype=torch.float64)).log_softmax(-1)
-
-    return next_log_p
-
-
 def check_search(fn: Callable[..., Any]) -> None:
     """Exercise 23.4."""
     sizes = ((3, 1, 1.0), (4, 2, 0.5), (5, 3, 1.0), (5, 2, 0.0))
     cases = [(seed, *size) for seed in range(30) for size in sizes]
-    given = [_read_search(fn(_tree(seed), s, w, _END, alpha), s) for seed, s, w, alpha in cases]
-    right = [_search(*case) for case in cases]
+    given = [_read_search(fn(tree(seed), s, w, END, alpha), s) for seed, s, w, alpha in cases]
+    right = [search(*case) for case in cases]
     found, best = [tokens for tokens, _ in given], [tokens for tokens, _ in right]
     if found != best:
-        forms = [(words, lambda *case, form=form: form(*case)[0]) for words, form in _BEAMS]
+        forms = [
+            (words, lambda *case, form=form: form(*case)[0]) for words, form in WRONG_SEQUENCES
+        ]
         at = next(i for i, tokens in enumerate(best) if tokens != found[i])
         _, steps, width, alpha = cases[at]
         raise Wrong(
-            _named(cases, found, best, forms)
-            or f"with width={width}, steps={steps}, end={_END} and alpha={alpha} the result "
+            explained(cases, found, best, forms)
+            or f"with width={width}, steps={steps}, end={END} and alpha={alpha} the result "
             f"{found[at]} is not what the beams find"
         )
     scores, expected = [score for _, score in given], [score for _, score in right]
-    wrong = [pair for pair in zip(scores, expected, strict=True) if not _same(*pair)]
+    wrong = [pair for pair in zip(scores, expected, strict=True) if not same(*pair)]
     if wrong:
-        known = _named(cases, scores, expected, _SCORES)
+        known = explained(cases, scores, expected, WRONG_SCORES)
         raise Wrong(
             known
             or f"the sequence is right, but its score is {wrong[0][0]:.4f}, not {wrong[0][1]:.4f}"
@@ -330,186 +313,6 @@ def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], float]:
     if len(tokens) > steps:
         raise Wrong(f"the sequence has {len(tokens)} tokens after {steps} steps")
     return tokens, _number(score)
-
-
-def _search(
-    seed: int,
-    steps: int,
-    width: int,
-    alpha: float,
-    *,
-    grow: Callable[[float, float], float] = lambda total, gain: total + gain,
-    rank: Callable[[list[Beam]], list[Beam]] = lambda longer: _ranked(longer),
-    aside: Callable[[list[Beam], int], list[Beam]] = lambda ranked, width: ranked[:width],
-    go_on: Callable[[list[Beam], int], list[Beam]] = lambda ranked, width: _running(ranked)[:width],
-    choose: Callable[[list[Beam], list[Beam]], list[Beam]] = lambda finished, left: finished + left,
-    score: Callable[[Beam, float], float] = lambda beam, alpha: beam[1] / len(beam[0]) ** alpha,
-    pick: Callable[..., Beam] = max,
-) -> Beam:
-    """The search; what a reader may get wrong is an argument."""
-    next_log_p = _tree(seed)
-    finished: list[Beam] = []
-    beams: list[Beam] = [((), 0.0)]
-    for _ in range(steps):
-        ranked = rank(
-            [
-                ((*tokens, w), grow(total, gain))
-                for tokens, total in beams
-                for w, gain in enumerate(next_log_p(tokens).tolist())
-            ]
-        )
-        finished += [beam for beam in aside(ranked, width) if beam[0][-1] == _END]
-        beams = go_on(ranked, width)
-    scored = [(beam[0], score(beam, alpha)) for beam in choose(finished, beams)]
-    return pick(scored, key=lambda beam: beam[1], default=((), 0.0))
-
-
-def _ranked(longer: list[Beam]) -> list[Beam]:
-    return sorted(longer, key=lambda beam: -beam[1])
-
-
-def _running(beams: list[Beam]) -> list[Beam]:
-    return [beam for beam in beams if beam[0][-1] != _END]
-
-
-def _own_best(longer: list[Beam]) -> list[Beam]:
-    """The best token of each beam, but all tokens of the first beam, which is alone."""
-    best = {beam[0][:-1]: beam for beam in reversed(_ranked(longer))}
-    return _ranked(list(best.values() if longer and longer[0][0][:-1] else longer))
-
-
-def _without_end(tokens: tuple[int, ...]) -> tuple[int, ...]:
-    return tokens[:-1] if tokens[-1:] == (_END,) else tokens
-
-
-def _changed(**change: Any) -> Callable[..., Beam]:
-    return lambda *case: _search(*case, **change)
-
-
-_BEAMS: list[tuple[str, Callable[..., Beam]]] = [
-    (
-        "the end token is part of the sequence",
-        lambda *case: (_without_end(_search(*case)[0]), 0.0),
-    ),
-    (
-        "that is the greedy search: keep `width` different beginnings",
-        lambda seed, steps, width, alpha: _search(seed, steps, 1, alpha),
-    ),
-    (
-        "that is better than the beams can find: at each step only `width` of them go on",
-        lambda seed, steps, width, alpha: _search(seed, steps, 4**steps, alpha),
-    ),
-    (
-        "the search ranks by the last token alone: add up the log-probabilities",
-        _changed(grow=lambda total, gain: gain),
-    ),
-    (
-        "probabilities are added up: add their logarithms",
-        _changed(grow=lambda total, gain: total + math.exp(gain)),
-    ),
-    (
-        "the least probable candidates are kept: sort in descending order",
-        _changed(rank=lambda longer: _ranked(longer)[::-1]),
-    ),
-    (
-        "each beam keeps only its own best token: rank all continuations together",
-        _changed(rank=_own_best),
-    ),
-    (
-        "a sequence that ended goes on: set it aside",
-        _changed(go_on=lambda ranked, width: ranked[:width]),
-    ),
-    (
-        "a sequence that ended goes on: set it aside",
-        _changed(go_on=lambda ranked, w: ranked[:w], choose=lambda finished, left: left),
-    ),
-    (
-        "a sequence that ended gives up its place: `width` that have not ended go on",
-        _changed(go_on=lambda ranked, width: _running(ranked[:width])),
-    ),
-    (
-        "a candidate that ends is set aside only if it is among the `width` best of all",
-        _changed(aside=lambda ranked, width: ranked),
-    ),
-    (
-        "finished sequences are lost: at the end they compete with those still running",
-        _changed(choose=lambda finished, left: left),
-    ),
-    (
-        "sequences still running are lost: at the end they compete with the finished ones",
-        _changed(choose=lambda finished, left: finished or left),
-    ),
-    (
-        "that is the first finished sequence: the one with the best score is wanted",
-        _changed(choose=lambda finished, left: [*finished, *left][:1]),
-    ),
-    (
-        "that is the last beam: the sequence with the best score is wanted",
-        _changed(choose=lambda finished, left: left[-1:]),
-    ),
-    ("that is the sequence with the worst score: take the largest", _changed(pick=min)),
-    (
-        "the length is not used: divide each log-probability by it, to the power alpha",
-        _changed(score=lambda beam, alpha: beam[1]),
-    ),
-    (
-        "the log-probabilities are multiplied by the length penalty: divide",
-        _changed(score=lambda beam, alpha: beam[1] * len(beam[0]) ** alpha),
-    ),
-    (
-        "probabilities are divided by the length penalty: divide log-probabilities",
-        _changed(score=lambda beam, alpha: math.exp(beam[1]) / len(beam[0]) ** alpha),
-    ),
-    (
-        "the length leaves out the end token: count it",
-        _changed(score=lambda beam, alpha: beam[1] / max(1, len(_without_end(beam[0]))) ** alpha),
-    ),
-]
-
-
-def _scored(
-    form: Callable[[tuple[int, ...], list[float], int, float], float],
-) -> Callable[..., float]:
-    """Apply a form to the best sequence and the log-probabilities of its tokens."""
-
-    def scored(seed: int, steps: int, width: int, alpha: float) -> float:
-        tokens, next_log_p = _search(seed, steps, width, alpha)[0], _tree(seed)
-        gains = [next_log_p(tokens[:i])[token].item() for i, token in enumerate(tokens)]
-        return form(tokens, gains, steps, alpha)
-
-    return scored
-
-
-_SCORES: list[Form] = [
-    (
-        "the score is the log-probability: divide it by the length to the power alpha",
-        _scored(lambda tokens, gains, steps, alpha: sum(gains)),
-    ),
-    (
-        "the score is the mean over tokens: raise the length to the power alpha",
-        _scored(lambda tokens, gains, steps, alpha: sum(gains) / len(gains)),
-    ),
-    (
-        "the score is divided by the number of steps: take the sequence's own length",
-        _scored(lambda tokens, gains, steps, alpha: sum(gains) / steps**alpha),
-    ),
-    (
-        "the score has a probability in it: give the logarithm",
-        _scored(lambda tokens, gains, steps, a: math.exp(sum(gains)) / len(gains) ** a),
-    ),
-    (
-        "the score has a probability in it: give the logarithm",
-        _scored(lambda tokens, gains, steps, a: math.exp(sum(gains) / len(gains) ** a)),
-    ),
-    (
-        "the sign of the score is turned: log-probabilities are negative",
-        _scored(lambda tokens, gains, steps, alpha: -sum(gains) / len(gains) ** alpha),
-    ),
-    (
-        "the score has the log-probability of the last token alone: add those before",
-        _scored(lambda tokens, gains, steps, alpha: gains[-1] / len(gains) ** alpha),
-    ),
-]
 
 
 def check_judge(fn: Callable[..., Any]) -> None:
@@ -575,24 +378,6 @@ def _number(given: object) -> float:
 
 def _compare_number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
     compare(torch.tensor(_number(given), dtype=torch.float64), right, mistakes)
-
-
-def _named(
-    cases: Sequence[Any], given: Sequence[Any], right: Sequence[Any], forms: Sequence[Form]
-) -> str | None:
-    """The mistake that gives all answers, or else all wrong ones: in one, two may agree."""
-    every = range(len(cases))
-    for places in every, [i for i in every if not _same(given[i], right[i])]:
-        for diagnosis, form in forms:
-            if all(_same(given[i], form(*cases[i])) for i in places):
-                return diagnosis
-    return None
-
-
-def _same(given: Any, other: Any) -> bool:
-    if isinstance(other, float):
-        return math.isclose(given, other, rel_tol=1e-5, abs_tol=1e-6)
-    return bool(given == other)
 
 
 CHECKERS = {

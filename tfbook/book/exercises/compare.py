@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
+
+#: A diagnosis, and the answer that this mistake gives.
+Form = tuple[str, Callable[..., Any]]
 
 # A reader can take in as many numbers at a glance; of more, the first that differs is shown.
 SHOWN_AT_ONCE = 16
@@ -85,3 +89,48 @@ def compare(
 def _wide(numbers: Any) -> Tensor:
     """In float64. From a list of Python's floats, PyTorch would make float32 first."""
     return torch.as_tensor(numbers, dtype=torch.float64).detach()
+
+
+def explained(
+    cases: Sequence[Any], given: Sequence[Any], right: Sequence[Any], forms: Sequence[Form]
+) -> str | None:
+    """Find the mistake that gives all answers, or else all wrong ones: in one, two may agree.
+
+    Args:
+        cases: the arguments of each case.
+        given: the reader's answers.
+        right: the right ones.
+        forms: known mistakes.
+
+    Returns:
+        The diagnosis, or None where no mistake explains the answers.
+
+    Example:
+        >>> explained([(2,), (3,)], [4, 6], [4, 9], [("that is twice", lambda x: 2 * x)])
+        'that is twice'
+    """
+    every = range(len(cases))
+    for places in every, [i for i in every if not same(given[i], right[i])]:
+        for diagnosis, form in forms:
+            if all(same(given[i], form(*cases[i])) for i in places):
+                return diagnosis
+    return None
+
+
+def same(given: Any, other: Any) -> bool:
+    """Compare two answers, numbers up to rounding.
+
+    Args:
+        given: the reader's.
+        other: the right one.
+
+    Returns:
+        Whether they are the same.
+
+    Example:
+        >>> same(0.30000001, 0.3), same((1, 2), (2, 1))
+        (True, False)
+    """
+    if isinstance(other, float):
+        return math.isclose(given, other, rel_tol=1e-5, abs_tol=1e-6)
+    return bool(given == other)
