@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import as_tensor, compare
+from tfbook.book.exercises.compare import (
+    as_number,
+    as_tensor,
+    compare,
+    compare_number,
+    explained,
+    same,
+)
 
 RIGHT = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -63,3 +70,34 @@ def test_the_tolerance_is_that_asked_for() -> None:
     compare(RIGHT + 1e-3, RIGHT, {}, tolerance=1e-2)
     with pytest.raises(Wrong, match="got"):
         compare(RIGHT + 1e-3, RIGHT, {}, tolerance=1e-5)
+
+
+def test_numbers_are_read() -> None:
+    assert as_number(torch.tensor([[3]])) == 3
+    assert isinstance(as_number(torch.tensor(3)), int)
+    for wrong in (torch.ones(2), "3", None):
+        with pytest.raises(Wrong, match="give a number, not"):
+            as_number(wrong)
+
+
+def test_numbers_are_compared() -> None:
+    compare_number(3, 3.0, {})
+    with pytest.raises(Wrong, match="that is twice"):
+        compare_number(6.0, 3.0, {"that is twice": 6.0})
+    with pytest.raises(Wrong, match="got 5"):
+        compare_number(5.0, 3.0, {"that is twice": 6.0})
+
+
+def test_a_mistake_must_explain_every_wrong_answer() -> None:
+    forms = [("twice", lambda x: 2 * x), ("square", lambda x: x * x)]
+    cases, right = [(2.0,), (3.0,)], [2.5, 3.5]
+    assert explained(cases, [4.0, 6.0], right, forms) == "twice"
+    assert explained(cases, [4.0, 9.0], right, forms) == "square"  # the first fits both
+    assert explained(cases, [2.5, 9.0], right, forms) == "square"  # of the wrong ones
+    assert explained(cases, [4.0, 7.0], right, forms) is None
+
+
+def test_answers_are_the_same_up_to_rounding() -> None:
+    assert same(0.1 + 0.2, 0.3)
+    assert not same(0.301, 0.3)
+    assert not same((1, 2), (2, 1))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import as_tensor, compare
+from tfbook.book.exercises.compare import as_tensor, compare, compare_number
 
 
 def check_softmax(fn: Callable[..., Any]) -> None:
@@ -78,8 +77,8 @@ def check_log_probability(fn: Callable[..., Any]) -> None:
             math.log(first[i].item()) for i in ids
         ),
     }
-    _number(fn(list(ids), first.clone(), table.clone()), right, mistakes)
-    _number(fn([2], first.clone(), table.clone()), math.log(0.2), {})
+    compare_number(fn(list(ids), first.clone(), table.clone()), right, mistakes)
+    compare_number(fn([2], first.clone(), table.clone()), math.log(0.2), {})
     long = [0, 2] * 2000
     expected = math.log(0.5) + 2000 * math.log(0.3) + 1999 * math.log(0.25)
     try:
@@ -91,7 +90,7 @@ def check_log_probability(fn: Callable[..., Any]) -> None:
             "4,000 tokens give no finite number: a product of so many probabilities is rounded to "
             "0; add logarithms instead"
         )
-    _number(given, expected, {})
+    compare_number(given, expected, {})
 
 
 def check_logit_gradient(fn: Callable[..., Any]) -> None:
@@ -163,8 +162,8 @@ def check_bits_per_byte(fn: Callable[..., Any]) -> None:
         "divided by tokens and by bytes: multiply by the tokens": math.log2(perplexity) / n_bytes,
         "that is the total: divide by the bytes": math.log2(perplexity) * n_tokens,
     }
-    _number(fn(perplexity, n_tokens, text), right, mistakes)
-    _number(fn(2.0, 3, "abc"), 1.0, {})
+    compare_number(fn(perplexity, n_tokens, text), right, mistakes)
+    compare_number(fn(2.0, 3, "abc"), 1.0, {})
 
 
 def check_windows(fn: Callable[..., Any]) -> None:
@@ -221,15 +220,6 @@ def _windows(n: int, window: int, stride: int) -> list[tuple[int, int, int]]:
         stops.append(min(stops[-1] + stride, n - 1))
     before = [0, *stops]
     return [(max(0, b - window), b, b - a) for a, b in zip(before, stops, strict=False)]
-
-
-def _number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
-    if isinstance(given, Tensor) and given.numel() == 1:
-        given = given.item()
-    if not isinstance(given, float | int):
-        raise Wrong(f"give a number, not {type(given).__name__}")
-    wide = torch.tensor(float(given), dtype=torch.float64)
-    compare(wide, right, mistakes)
 
 
 CHECKERS = {

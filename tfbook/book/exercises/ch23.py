@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import Form, as_tensor, compare, explained, same
+from tfbook.book.exercises.compare import (
+    Form,
+    as_number,
+    as_tensor,
+    compare,
+    compare_number,
+    explained,
+    same,
+)
 from tfbook.book.exercises.searches import END, WRONG_SCORES, WRONG_SEQUENCES, search, tree
 
 
@@ -178,7 +186,7 @@ def check_repetition(fn: Callable[..., Any]) -> None:
         ([5, 5, 5, 5, 6, 5, 5, 5], 3, 2),
         ([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3], 3, 5),
     ]
-    given = [_number(fn(list(tokens), n, window)) for tokens, n, window in cases]
+    given = [as_number(fn(list(tokens), n, window)) for tokens, n, window in cases]
     right = [_repeated(*case) for case in cases]
     for case, found, expected in zip(cases, given, right, strict=True):
         if not math.isclose(found, expected, abs_tol=1e-6):
@@ -187,7 +195,7 @@ def check_repetition(fn: Callable[..., Any]) -> None:
             raise Wrong(known or f"got {found:.4f}, expected {expected:.4f} for {sizes}")
     none = "a list of fewer than n tokens has no runs: give 0"
     try:
-        short = _number(fn([7, 7], 3, 2))
+        short = as_number(fn([7, 7], 3, 2))
     except ZeroDivisionError:
         raise Wrong(none) from None
     if short != 0:
@@ -312,7 +320,7 @@ def _read_search(given: object, steps: int) -> tuple[tuple[int, ...], float]:
         raise Wrong("the ids must be integers: use .item() or .tolist()")
     if len(tokens) > steps:
         raise Wrong(f"the sequence has {len(tokens)} tokens after {steps} steps")
-    return tokens, _number(score)
+    return tokens, as_number(score)
 
 
 def check_judge(fn: Callable[..., Any]) -> None:
@@ -335,7 +343,7 @@ def check_judge(fn: Callable[..., Any]) -> None:
                 token
             ].item(),
         }
-        _compare_number(
+        compare_number(
             given[0], right, {k: v for k, v in mistakes.items() if abs(v - right) > 1e-6}
         )
         rest = {
@@ -366,18 +374,6 @@ def _without(p: Tensor, token: int) -> Tensor:
     left = p.clone()
     left[token] = 0
     return left / left.sum()
-
-
-def _number(given: object) -> float:
-    if isinstance(given, Tensor) and given.numel() == 1:
-        given = given.item()
-    if not isinstance(given, float | int):
-        raise Wrong(f"give a number, not {type(given).__name__}")
-    return float(given)
-
-
-def _compare_number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
-    compare(torch.tensor(_number(given), dtype=torch.float64), right, mistakes)
 
 
 CHECKERS = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import as_tensor, compare
+from tfbook.book.exercises.compare import as_number, as_tensor, compare
 
 Formula = Callable[..., float]
 
@@ -245,13 +245,9 @@ def _compare_numbers(
 
 
 def _number(given: object) -> int | float:
-    if isinstance(given, Tensor) and given.numel() == 1:
-        given = given.item()
     if given is None:
         raise Wrong("the function gives nothing back: return the number, do not print it")
-    if not isinstance(given, int | float):
-        raise Wrong(f"give a number, not {type(given).__name__}")
-    return given
+    return as_number(given)
 
 
 CHECKERS = {

@@ -1,4 +1,4 @@
-"""What checkers share: compare a reader's tensor with the right one, and with known mistakes."""
+"""What checkers share: compare a reader's answer with the right one, and with known mistakes."""
 
 from __future__ import annotations
 
@@ -89,6 +89,49 @@ def compare(
 def _wide(numbers: Any) -> Tensor:
     """In float64. From a list of Python's floats, PyTorch would make float32 first."""
     return torch.as_tensor(numbers, dtype=torch.float64).detach()
+
+
+def as_number(given: object) -> int | float:
+    """Give the reader's answer as the number that it should be.
+
+    Args:
+        given: the answer.
+
+    Returns:
+        The number; what a tensor of one entry holds.
+
+    Raises:
+        Wrong: it is something else.
+
+    Example:
+        >>> as_number(torch.tensor([3])), as_number(0.5)
+        (3, 0.5)
+    """
+    if isinstance(given, Tensor) and given.numel() == 1:
+        given = given.item()
+    if not isinstance(given, float | int):
+        raise Wrong(f"give a number, not {type(given).__name__}")
+    return given
+
+
+def compare_number(given: object, right: float, mistakes: Mapping[str, float]) -> None:
+    """Compare a number as :func:`compare` does a tensor.
+
+    Args:
+        given: the reader's.
+        right: the number itself.
+        mistakes: from a diagnosis to the number that this mistake gives.
+
+    Raises:
+        Wrong: it is no number, or another one.
+
+    Example:
+        >>> compare_number(6, 3.0, {"that is twice": 6.0})
+        Traceback (most recent call last):
+        ...
+        tfbook.book.exercises.Wrong: that is twice
+    """
+    compare(torch.tensor(float(as_number(given)), dtype=torch.float64), right, mistakes)
 
 
 def explained(
