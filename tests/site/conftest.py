@@ -7,7 +7,6 @@ These tests need Chromium, Node and the built site, so ``make test`` skips them 
 from __future__ import annotations
 
 import functools
-import http.server
 import os
 import shutil
 import sys
@@ -21,7 +20,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from site_reader import DESKTOP, FLAGS, PHONE, SITE, Handler, Reader, prefix
+from site_reader import DESKTOP, FLAGS, PHONE, SITE, Handler, Reader, Server, prefix
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,7 +39,7 @@ def address() -> Iterator[str]:
     if not (SITE / "index.html").is_file():
         pytest.fail(f"no site in {SITE}: run `make book` first")
     handler = functools.partial(Handler, directory=str(SITE))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{prefix()}"
     server.shutdown()

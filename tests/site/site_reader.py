@@ -107,6 +107,16 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A server whose queue holds all that a browser or the link checker asks at once.
+
+    The library's own queue holds five connections; those that do not fit wait for a second or
+    more, and are refused in the end.
+    """
+
+    request_queue_size = 128
+
+
 @dataclass
 class Visit:
     """What was seen on one page."""

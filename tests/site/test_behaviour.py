@@ -44,6 +44,7 @@ def test_links_resolve(address: str) -> None:
     program = HERE / "node_modules" / ".bin" / "linkinator"
     only_here = f"^(?!{re.escape(address.rstrip('/'))})"
     command = [str(program), address, "--recurse", "--skip", only_here, "--verbosity", "error"]
+    command += ["--concurrency", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
