@@ -33,7 +33,7 @@ def test_one_product_does_the_work_of_all(dtype: torch.dtype, batch: int, bias: 
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("batch", [1, 2, 13])
+@pytest.mark.parametrize("batch", [1, 2, 16, 17])
 @torch.no_grad()
 def test_half_precision_and_integers(batch: int, bias: bool) -> None:
     parts, x = layers(torch.bfloat16, bias=bias), torch.randn(batch, 16).bfloat16()
