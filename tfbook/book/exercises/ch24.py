@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tfbook.book.exercises import Wrong
-from tfbook.book.exercises.compare import as_number, as_tensor, compare
+from tfbook.book.exercises.compare import as_number, as_tensor, compare, explained, same
 
 Formula = Callable[..., float]
 
@@ -223,25 +223,23 @@ def _compare_numbers(
     right: Formula,
     mistakes: Sequence[tuple[str, Formula]],
 ) -> list[int | float]:
-    """Name the mistake that explains all cases: in a single one, two may give the same number."""
+    """Compare a number for every case, and give the reader's."""
     given = [_number(fn(**case)) for case in cases]
-
-    def differing(formula: Formula) -> list[int]:
-        return [
-            i
-            for i, (x, case) in enumerate(zip(given, cases, strict=True))
-            if not math.isclose(x, formula(**case), rel_tol=1e-5)
-        ]
-
-    wrong = differing(right)
+    expected = [float(right(**case)) for case in cases]
+    wrong = [i for i in range(len(cases)) if not same(given[i], expected[i])]
     if not wrong:
         return given
-    for diagnosis, formula in mistakes:
-        if not differing(formula):
-            raise Wrong(diagnosis)
+    forms = [(diagnosis, _float_of(formula)) for diagnosis, formula in mistakes]
+    diagnosis = explained([(case,) for case in cases], given, expected, forms)
+    if diagnosis is not None:
+        raise Wrong(diagnosis)
     first = wrong[0]
     sizes = ", ".join(f"{name}={size}" for name, size in cases[first].items())
     raise Wrong(f"got {given[first]}, expected {right(**cases[first])} for {sizes}")
+
+
+def _float_of(formula: Formula) -> Callable[[dict[str, int]], float]:
+    return lambda case: float(formula(**case))
 
 
 def _number(given: object) -> int | float:
