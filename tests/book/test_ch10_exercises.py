@@ -109,7 +109,7 @@ WRONG = [
         "a causal mask hides",
     ),
     ("10.5", lambda x, c, q, k, v: (x @ q @ (c @ k).mT).softmax(-1) @ (x @ v), "both come from"),
-    ("10.5", lambda x, c, q, k, v: x @ q @ (c @ k).T, "both come from"),
+    ("10.5", lambda x, c, q, k, v: x @ q @ (c @ k).permute(2, 1, 0), "both come from"),
     ("10.5", lambda x, c, q, k, v: cross(x, c, q, k, v) + 1, "the values differ"),
 ]
 
