@@ -298,6 +298,11 @@ WRONG = [
     ("23.2", of_p(lambda p, m: p < 0), "the set is empty: the most probable token must"),
     ("23.2", of_p(lambda p, m: p < 0.1), "kept [0, 2] (mass 0.2, tau 1.0: the probabilities are"),
     ("23.2", of_p(reached_exactly), "reached exactly"),
+    (
+        "23.2",
+        lambda z, m, t: of_p(reached_exactly)(z, m, t) & z.isfinite(),
+        "reached exactly",
+    ),
     ("23.2", of_p(without_ties), "tokens as probable as the last one"),
     ("23.2", of_p(last_of_ties), "tokens as probable as the last one"),
     ("23.2", of_p(without_a_guard), "the set is empty at mass 0"),
@@ -404,6 +409,11 @@ WRONG = [
             score=lambda tokens, total, a: total / max(1, len(tokens) - (tokens[-1] == 2)) ** a
         ),
         "leaves out the end token",
+    ),
+    (
+        "23.4",
+        searched(score=lambda tokens, total, a: total / (len(tokens) - (tokens[-1] == 2)) ** a),
+        "the end token counts in the length",
     ),
     ("23.4", lambda f, s, w, e, a: ((0,) * s, 0.0), "(0, 0, 0, 0) is not what the beams find"),
     ("23.4", with_score(lambda gains, s, a: gains.sum()), "the score is the log-probability:"),

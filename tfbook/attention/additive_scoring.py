@@ -62,14 +62,12 @@ def chunked_additive_scores(
 ) -> Float[Tensor, "*batch n_q n_k"]:
     r"""Compute :func:`additive_scores` a few queries at a time, same values.
 
-    .. math:: \tanh(x) = 2\,\sigma(2x) - 1 \quad\Rightarrow\quad
-              s_{ij} = 2\, w^\top \sigma(2 q_i + 2 k_j) - \textstyle\sum_h w_h
+    .. math:: s_{ij} = w^\top \tanh(q_i + k_j)
 
     Only a chunk of the ``n_q × n_k × d_hidden`` features exists at any time, and the backward
-    pass computes them again, so autograd keeps nothing but ``q``, ``k`` and ``w``. On a CPU
-    PyTorch's sigmoid is several times as fast as its tanh. The gradient is written by hand and
-    can be taken once; for higher derivatives use the reference. A compiler gets the
-    reference, which it can fuse.
+    pass computes them again, so autograd keeps nothing but ``q``, ``k`` and ``w``. The
+    gradient is written by hand and can be taken once; for higher derivatives use the reference.
+    A compiler gets the reference, which it can fuse.
 
     Args:
         q: projected queries, ``(…, n_q, d_hidden)``.
@@ -108,31 +106,32 @@ class _ChunkedScores(torch.autograd.Function):
         # Autocast would make a copy of every chunk, in bfloat16.
         with torch.autocast(q.device.type, enabled=False):
             for rows, queries, features in _chunked_features(q, k):
-                scores[rows, queries] = features @ (2 * w)
-        return scores.sub_(w.sum())
+                scores[rows, queries] = features @ w
+        return scores
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, w = ctx.saved_tensors
         grad_q, grad_k, grad_w = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(w)
+        one = q.new_ones(())
         for rows, queries, features in _chunked_features(q, k):
             part = slope[rows, queries]
             grad_w += part.flatten() @ features.flatten(end_dim=-2)
-            # The slope of tanh(x) is 4 σ(2x) (1 - σ(2x)).
-            features.addcmul_(features, features, value=-1).mul_(part[..., None])
+            # The slope of tanh(x) is 1 - tanh(x)².
+            torch.addcmul(one, features, features, value=-1, out=features)
+            features.mul_(part[..., None])
             grad_q[rows, queries] = features.sum(dim=2)
             grad_k[rows] += features.sum(dim=1)
-        return grad_q.mul_(4 * w), grad_k.mul_(4 * w), 2 * grad_w - slope.sum()
+        return grad_q.mul_(w), grad_k.mul_(w), grad_w
 
 
 def _chunked_features(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Give ranges of the batch and of the queries, and ``σ(2q + 2k)`` of these.
+    """Give ranges of the batch and of the queries, and ``tanh(q + k)`` of these.
 
     All chunks lie in the same memory, ``(rows, queries, n_k, d_hidden)``: use one before the
     next is asked for.
     """
-    q, k = 2 * q, 2 * k
     (batch, n_q, _), (n_k, d_hidden) = q.shape, k.shape[1:]
     limit = CPU_CHUNK if q.device.type == "cpu" else DEVICE_CHUNK
     of_a_query = max(1, n_k * d_hidden)
@@ -146,7 +145,7 @@ def _chunked_features(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice, Tens
             asked, keys = q[rows, queries, None], k[rows, None]
             shape = (*asked.shape[:2], n_k, d_hidden)
             features = room[: math.prod(shape)].view(shape)
-            yield rows, queries, torch.add(asked, keys, out=features).sigmoid_()
+            yield rows, queries, torch.add(asked, keys, out=features).tanh_()
 
 
 def _wide(x: Tensor) -> Tensor:
