@@ -57,7 +57,7 @@ def check_rotate_halves(fn: Callable[..., Any]) -> None:
 
 def check_alibi_bias(fn: Callable[..., Any]) -> None:
     """Exercise 12.2."""
-    n, slope = 4, 0.25
+    n, slope = 4, 0.3  # no power of two and not 1 / n, either of which a reader may have written
     given = as_tensor(fn(n, slope), (n, n))
     place = torch.arange(float(n), dtype=torch.float64)
     offset = place[None] - place[:, None]  # key minus query
@@ -89,8 +89,9 @@ def check_bucket(fn: Callable[..., Any]) -> None:
     for n, most in ((8, 16), (32, 128)):
         right = [_bucket(r, n, most) for r in range(300)]
         given = [fn(r, n, most) for r in range(300)]
-        if not all(isinstance(b, int) for b in given):
-            raise Wrong(f"a bucket is an int, not {type(given[-1]).__name__}: use math.floor")
+        strange = [b for b in given if not isinstance(b, int)]
+        if strange:
+            raise Wrong(f"a bucket is an int, not {type(strange[0]).__name__}: use math.floor")
         if given == right:
             continue
         mistakes = {
