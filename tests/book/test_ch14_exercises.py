@@ -59,6 +59,10 @@ def equivariant(f: Callable, x: Tensor) -> bool:
     return position_wise(f, x, which=())
 
 
+def turned(f: Callable, x: Tensor) -> bool:
+    return torch.allclose(f(x.flip(0)), f(x).flip(0))
+
+
 def strongest(
     layer: FeedForward, x: Tensor, unit: int, k: int, *, bias: bool = True
 ) -> tuple[Tensor, Tensor]:
@@ -125,6 +129,7 @@ WRONG = [
     ("14.2", lambda *a: share(*a, tables=2), "count the table once"),
     ("14.2", lambda *a: share(*a, n=1), "multiply by n_layers"),
     ("14.2", lambda *a: 100 * share(*a), "not percent"),
+    ("14.2", lambda d, ff, n, v, g: share(d, 4 * d, n, v, g), "expected"),
     (
         "14.2",
         lambda d, ff, n, v, g: n * 4 * d * d / (n * (4 * d * d + (2 + g) * d * ff) + v * d),
@@ -140,6 +145,11 @@ WRONG = [
         "14.3",
         lambda f, x: position_wise(f, x, which=(0, 1, 2, 3, 4), permute=False),
         "the last one too",
+    ),
+    (
+        "14.3",
+        lambda f, x: position_wise(f, x, which=(0, 5), permute=False) and turned(f, x),
+        "a middle token's output",
     ),
     ("14.3", lambda f, x: position_wise(f, x, permute=False), "permute the tokens"),
     ("14.3", lambda f, x: np.bool_(position_wise(f, x, permute=False)), "permute the tokens"),

@@ -185,6 +185,16 @@ def test_values_of_the_wrong_units_fail_b097() -> None:
         exec(source(MEMORY[-1]), namespace)
 
 
+def test_a_quiet_control_fails_b098() -> None:
+    """The unit that adds as much is no control if it was drawn by lot as the other one is."""
+    namespace = run_cells(NOTEBOOK, *MEMORY[:2], "removed = {", *MEMORY[2:])
+    planted = source("peer = off_by").replace("peer = off_by.argmin(1)", "peer = drawn[0]")
+    assert planted != source("peer = off_by")
+    exec(planted, namespace)
+    with pytest.raises(ClaimError, match="b098"):
+        exec(source('"b098"'), namespace)
+
+
 def test_exchanged_halves_fail_b091(monkeypatch: pytest.MonkeyPatch) -> None:
     namespace = run_cells(NOTEBOOK, SETUP)
     planted = source("def load_halves(").replace("if gate_first else", "if not gate_first else")

@@ -40,7 +40,7 @@ def check_swiglu(fn: Callable[..., Any]) -> None:
 def check_share(fn: Callable[..., Any]) -> None:
     """Exercise 14.2."""
     for d, d_ff, n_layers, vocab, gated in (
-        (8, 32, 3, 50, False),
+        (8, 24, 3, 50, False),  # d_ff is not 4d, or a share of 8d² would pass
         (6, 16, 2, 40, True),
         (768, 3072, 12, 50257, False),
     ):
@@ -129,6 +129,12 @@ def _layers() -> Iterator[tuple[str, Callable[[Tensor], Tensor], bool, str]]:
             "its last token reaches all others: change every token in turn, the last one too",
         ),
         (
+            "exchanging the two middle rows",
+            _middle_exchanged,
+            False,
+            "a middle token's output is another's: change every token in turn",
+        ),
+        (
             "adding a table of positions",
             lambda a: a + table[: len(a)],
             False,
@@ -149,6 +155,13 @@ def _layers() -> Iterator[tuple[str, Callable[[Tensor], Tensor], bool, str]]:
         ),
         ("squaring", lambda a: a * a, True, "it acts on single numbers"),
     )
+
+
+def _middle_exchanged(a: Tensor) -> Tensor:
+    rows = list(range(len(a)))
+    i = len(a) // 2
+    rows[i - 1 : i + 1] = [i, i - 1]
+    return a[rows]
 
 
 def check_strongest(fn: Callable[..., Any]) -> None:
