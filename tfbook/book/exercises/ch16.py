@@ -57,7 +57,7 @@ def check_cache_bytes(fn: Callable[..., Any]) -> None:
 
 def check_crossover(fn: Callable[..., Any]) -> None:
     """Exercise 16.3."""
-    for d, k in ((8, 9), (8, 7), (5, 10), (64, 3), (64, 4), (512, 31)):
+    for d, k in ((8, 9), (8, 7), (5, 10), (5, 7), (64, 3), (64, 4), (512, 31)):
         right = max(1, (k - 4) * d // 2 + 1)
         mistakes = {
             "there the two are equal (or not yet): more is asked for": right - 1,
@@ -78,7 +78,9 @@ def check_dilations(fn: Callable[..., Any]) -> None:
         call, given = f"dilations({n}, {k})", fn(n, k)
         if not isinstance(given, Sequence) or isinstance(given, str):
             raise Wrong(f"give a list with one number per layer; got {type(given).__name__}")
-        given = [int(dilation) for dilation in given]
+        if any(isinstance(x, bool) or not isinstance(x, int) for x in given):
+            raise Wrong(f"{call}: give whole numbers (int); got {list(given)}")
+        given = list(given)
         right: list[int] = []
         while k ** len(right) < n:
             right.append(k ** len(right))

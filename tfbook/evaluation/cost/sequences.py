@@ -97,9 +97,9 @@ def convolution_cost(
 
     Positions that are ``n`` apart need about ``n / (kernel - 1)`` causal layers of dilation 1,
     and as many as the logarithm of ``n`` where dilations grow by a factor: with
-    :math:`1, k, k^2, …` if causal, with 1, 2, 4, … on both sides. (On both sides larger factors
-    leave gaps near the ends.) The output is as long as the input, and nothing stands between
-    the layers.
+    :math:`1, k, k^2, …` if causal, by up to :math:`(k + 1) / 2` on both sides. (On both sides
+    larger factors leave gaps near the ends.) The output is as long as the input, and nothing
+    stands between the layers.
 
     Args:
         work: what it is run on.
