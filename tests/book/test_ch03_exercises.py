@@ -46,6 +46,19 @@ def first_only(parts: Parts, pair: Pair) -> Parts:
     return list(parts)
 
 
+def joined_if(test: Callable[[str, str, Pair], bool]) -> Callable[[Parts, Pair], Parts]:
+    def join(parts: Parts, pair: Pair) -> Parts:
+        done: Parts = []
+        at = 0
+        while at < len(parts):
+            whole = at + 1 < len(parts) and test(parts[at], parts[at + 1], pair)
+            done.append(parts[at] + parts[at + 1] if whole else parts[at])
+            at += 1 + whole
+        return done
+
+    return join
+
+
 def twice_used(parts: Parts, pair: Pair) -> Parts:
     done: Parts = []
     at = 0
@@ -97,6 +110,14 @@ def next_pair(words: Any) -> Pair:
 def last_of_equals(words: Any) -> Pair:
     counts = counted(words)
     return max(counts, key=lambda pair: (counts[pair], pair))
+
+
+def among_equals(by: Callable[[Pair], str]) -> Callable[[Any], Pair]:
+    def pair(words: Any) -> Pair:
+        counts = counted(words)
+        return min(counts, key=lambda pair: (-counts[pair], by(pair)))
+
+    return pair
 
 
 def once_a_word(words: Any) -> Pair:
@@ -321,6 +342,15 @@ def everything_again(tokens: list[bytes]) -> Parts:
     return [b"".join(tokens[: n + 1]).decode("utf-8", "ignore") for n in range(len(tokens))]
 
 
+def without_the_mark(tokens: list[bytes]) -> Parts:
+    """The mark of broken characters taken away: it may stand in the text as well."""
+    shown: Parts = []
+    for n in range(1, len(tokens) + 1):
+        whole = b"".join(tokens[:n]).decode("utf-8", "replace").rstrip("\ufffd")
+        shown.append(whole[sum(map(len, shown)) :])
+    return shown
+
+
 def at_the_end(tokens: list[bytes]) -> Parts:
     return [""] * (len(tokens) - 1) + [b"".join(tokens).decode()] if tokens else []
 
@@ -346,11 +376,15 @@ WRONG = [
     ("03.1", lambda parts, pair: list(parts), "never equals a tuple"),
     ("03.1", last_missing, "the last part is missing"),
     ("03.1", ends_joined, "two whole parts"),
+    ("03.1", joined_if(lambda a, b, pair: a + b == "".join(pair)), "expected ['a', 'bc']"),
+    ("03.1", joined_if(lambda a, b, p: a == p[0] and b.startswith(p[1])), "two whole parts"),
     ("03.1", lambda parts, pair: [], "expected ['aa', 'a', 'b']"),
     ("03.2", lambda words: "ow", "a tuple of two parts"),
     ("03.2", lambda words: next_pair(dict.fromkeys(words, 1)), "not once"),
     ("03.2", last_of_equals, "not the last"),
     ("03.2", lambda words: counted(words).most_common(1)[0][0], "not the first met"),
+    ("03.2", among_equals(lambda pair: pair[0]), "not the first met"),
+    ("03.2", among_equals("".join), "compare the pairs as tuples"),
     ("03.2", by_letters, "do not glue the parts"),
     ("03.2", once_a_word, "counts twice"),
     ("03.2", lambda words: counted(words).most_common()[-1][0], "rarest"),
@@ -396,6 +430,7 @@ WRONG = [
     ("03.5", lambda word, vocab: 99, "expected 5"),
     ("03.6", lambda tokens: [t.decode("utf-8", "replace") for t in tokens], "broken characters"),
     ("03.6", lambda tokens: [t.decode("utf-8", "ignore") for t in tokens], "keep them"),
+    ("03.6", without_the_mark, "expected"),
     ("03.6", at_the_end, "nothing is shown before the end"),
     ("03.6", everything_again, "only what is new"),
     ("03.6", held_too_long, "can go out"),

@@ -106,6 +106,20 @@ def down_the_column(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.softmax(0) - y) * (targets >= 0)[:, None] / 2
 
 
+def without_classes(logits: Tensor, targets: Tensor) -> Tensor:
+    """As many classes as the largest target asks for."""
+    y = one_hot(targets.clamp(min=0))
+    p = logits.softmax(-1)[:, : y.shape[1]]
+    return (p - y) * (targets >= 0)[:, None] / (targets >= 0).sum()
+
+
+def padding_last(logits: Tensor, targets: Tensor) -> Tensor:
+    n = int((targets >= 0).sum())
+    g = logits.softmax(-1) - one_hot(targets.clamp(min=0), 4)
+    g[n:] = 0
+    return g / n
+
+
 def of_minus_one(logits: Tensor, targets: Tensor) -> Tensor:
     raise RuntimeError("Class values must be non-negative.")
 
@@ -133,6 +147,8 @@ WRONG = [
     ("05.1", lambda z: (z - z.amax(-1, keepdim=True)).exp(), "divide them by their sum"),
     ("05.1", plain, "subtract the largest score of each row"),
     ("05.1", one_maximum, "of each row"),
+    ("05.1", lambda z: plain(z - z.mean(-1, keepdim=True)), "subtract the largest score"),
+    ("05.1", lambda z: plain(z - z[..., :1]), "subtract the largest score"),
     ("05.2", lambda ids, f, t: [0.0], "give a number, not list"),
     ("05.2", lambda *a: math.exp(log_probability(*a)), "give its logarithm"),
     ("05.2", lambda *a: log_probability(*a) / math.log(2), "natural logarithm"),
@@ -167,6 +183,8 @@ WRONG = [
     ("05.3", lambda *a: gradient(*a) / 6, "divided by all elements"),
     ("05.3", by_part(lambda p, y, last, real: p - last), "and this is the gradient of the sum"),
     ("05.3", by_part(lambda p, y, last, real: p - y), "padding is not zero, and this is the"),
+    ("05.3", without_classes, "the shape is (3, 2)"),
+    ("05.3", padding_last, "expected [["),
     ("05.3", by_autograd, "autograd is turned off here"),
     ("05.3", of_minus_one, "Class values must be non-negative"),
     ("05.4", lambda p, n, text: n * math.log2(p) / len(text), "per character"),
@@ -174,6 +192,7 @@ WRONG = [
     ("05.4", lambda *a: bits(*a) * math.log(2) * 1.44, "1.44 is rounded"),
     ("05.4", lambda p, n, text: p * n / len(text.encode()), "take the logarithm: bits"),
     ("05.4", lambda *a: bits(*a) * math.log(2), "those are nats"),
+    ("05.4", lambda p, n, text: bits(2 ** round(math.log2(p)), n, text), "expected 1.58"),
     ("05.4", lambda *a: bits(*a) * math.log(2) ** 2, "not by multiplying"),
     ("05.4", lambda p, n, text: math.log2(p), "per token"),
     (

@@ -69,6 +69,23 @@ def last_row_only(f: Callable, x: Tensor, order: Tensor) -> str:
     return "equivariant" if torch.allclose(y[-1], z[-1]) else "neither"
 
 
+def sums_only(f: Callable, x: Tensor, order: Tensor) -> str:
+    kind = symmetry(f, x, order)
+    same = kind == "neither" and torch.allclose(f(x).sum(0), f(x[order]).sum(0))
+    return "equivariant" if same and f(x).ndim == 2 else kind
+
+
+def first_row_only(f: Callable, x: Tensor, order: Tensor) -> str:
+    kind = symmetry(f, x, order)
+    same = kind == "neither" and f(x).ndim == 2 and torch.allclose(f(x)[order][1], f(x[order])[1])
+    return "equivariant" if same else kind
+
+
+def numbered(real: Tensor) -> Tensor:
+    """Rows without a token have no first one to count from."""
+    return (torch.arange(real.shape[1]) - real.long().argmax(1, keepdim=True)).clamp(min=0)
+
+
 def positions(real: Tensor) -> Tensor:
     return (real.long().cumsum(1) - 1).clamp(min=0)
 
@@ -102,6 +119,7 @@ WRONG = [
     ("11.3", lambda k, d: shift(k, d).T, "this is the transpose: it shifts backwards"),
     ("11.3", cosine_first, "for a code with the cosine first"),
     ("11.3", lambda k, d: shift(1, d), "by one token"),
+    ("11.3", lambda k, d: shift(k, 8), "the shape is"),
     ("11.3", lambda k, d: shift(k, d, one_angle=True), "the same angle"),
     ("11.3", halves, "all sines first"),
     ("11.3", lambda k, d: shift(k, d, minus=1.0), "minus sign"),
@@ -110,6 +128,8 @@ WRONG = [
     ("11.4", inverse, "inverse order"),
     ("11.4", lambda f, x, order: "equivariant" if f(x).ndim == 2 else "invariant", "neither"),
     ("11.4", last_row_only, "equivariant"),
+    ("11.4", sums_only, "rows turned round is neither, you say equivariant"),
+    ("11.4", first_row_only, "last two rows is neither, you say equivariant"),
     ("11.5", lambda real: positions(real).float(), "int64"),
     ("11.5", lambda real: positions(real)[0], "the shape is"),
     ("11.5", lambda real: torch.arange(5).expand(3, 5), "those are the columns"),
@@ -119,6 +139,7 @@ WRONG = [
     ("11.5", lambda real: (~real).long().cumsum(1), "True alone"),
     ("11.5", lambda real: (real.long().cumsum(0) - 1).clamp(min=0), "down the batch: use dim=1"),
     ("11.5", lambda real: real.long().cumsum(0), "down the batch: use dim=1"),
+    ("11.5", numbered, "expected [["),
     ("11.5", lambda real: 7 * real.long(), "expected [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4]"),
 ]
 

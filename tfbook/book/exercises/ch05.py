@@ -34,8 +34,11 @@ def check_softmax(fn: Callable[..., Any]) -> None:
     for shape in ((3,), (2, 1, 3)):
         x = torch.arange(math.prod(shape)).double().reshape(shape)
         compare(as_tensor(fn(x.clone()), shape), x.softmax(-1), {})
-    large = torch.tensor([[1000.0, 1000.0], [-2000.0, -2001.0]])
-    safe = as_tensor(fn(large.clone()), (2, 2))
+    # Whatever else is subtracted, an exponential overflows, or all of a row become 0.
+    large = torch.tensor(
+        [[1000.0, 1000.0], [-2000.0, -2001.0], [3000.0, -3000.0], [-3000.0, 3000.0]]
+    )
+    safe = as_tensor(fn(large.clone()), (4, 2))
     if not bool(safe.isfinite().all()):
         raise Wrong(
             f"logits in the thousands give {safe.tolist()}: subtract the largest score of each "
@@ -133,6 +136,12 @@ def check_logit_gradient(fn: Callable[..., Any]) -> None:
         raise Wrong("autograd is turned off here: compute p - y yourself") from None
     given = as_tensor(given, (3, 4))
     compare(given.double(), right, mistakes)
+    # Padding before a target, and the last id of the vocabulary is no target.
+    targets = torch.tensor([1, -1, 0])
+    y = torch.nn.functional.one_hot(targets.clamp(min=0), 4)
+    with torch.no_grad():
+        given = as_tensor(fn(logits.clone(), targets.clone()), (3, 4))
+    compare(given.double(), (p - y) * (targets >= 0)[:, None] / 2, {})
 
 
 def check_bits_per_byte(fn: Callable[..., Any]) -> None:
@@ -163,7 +172,7 @@ def check_bits_per_byte(fn: Callable[..., Any]) -> None:
         "that is the total: divide by the bytes": math.log2(perplexity) * n_tokens,
     }
     compare_number(fn(perplexity, n_tokens, text), right, mistakes)
-    compare_number(fn(2.0, 3, "abc"), 1.0, {})
+    compare_number(fn(3.0, 3, "abc"), math.log2(3), {})
 
 
 def check_windows(fn: Callable[..., Any]) -> None:

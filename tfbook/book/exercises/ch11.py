@@ -72,8 +72,14 @@ def check_wavelength(fn: Callable[..., Any]) -> None:
 
 def check_shift(fn: Callable[..., Any]) -> None:
     """Exercise 11.3."""
-    k, d = 3, 8
-    given = as_tensor(fn(k, d), (d, d))
+    for k, d in ((3, 8), (5, 6)):
+        _compare_shift(fn(k, d), k, d)
+    if not torch.allclose(as_tensor(fn(0, 8), (8, 8)), torch.eye(8).double()):
+        raise Wrong("a shift by 0 must be the identity")
+
+
+def _compare_shift(answer: object, k: int, d: int) -> None:
+    given = as_tensor(answer, (d, d))
     if given.dtype != torch.float64:
         raise Wrong(f"the matrix has dtype {given.dtype}: make it float64")
     right = _rotation(k, d)
@@ -90,8 +96,6 @@ def check_shift(fn: Callable[..., Any]) -> None:
         "one of the two sines needs a minus sign, or it is no rotation": mirrored,
     }
     compare(given, right, mistakes)
-    if not torch.allclose(as_tensor(fn(0, d), (d, d)), torch.eye(d).double()):
-        raise Wrong("a shift by 0 must be the identity")
 
 
 def check_symmetry(fn: Callable[..., Any]) -> None:
@@ -108,6 +112,18 @@ def check_symmetry(fn: Callable[..., Any]) -> None:
             "invariant or equivariant",
         ),
         ("the first row", lambda a: a[0], "neither"),
+        # the sum over rows moves with them, the rows do not
+        (
+            "attention with its rows turned round",
+            lambda a: ((a @ a.T).softmax(dim=-1) @ a).flip(0),
+            "neither",
+        ),
+        # ... and here the first rows do, and only they
+        (
+            "a running sum of the last two rows",
+            lambda a: torch.cat([a[:3], a[3:].cumsum(dim=0)]),
+            "neither",
+        ),
     )
     for name, f, right in cases:
         given = fn(f, x.clone(), order.clone())
@@ -129,15 +145,18 @@ def check_symmetry(fn: Callable[..., Any]) -> None:
 
 def check_left_padded_positions(fn: Callable[..., Any]) -> None:
     """Exercise 11.5."""
-    real = torch.tensor(
-        [[False, False, True, True, True], [True] * 5, [False, False, False, False, True]]
-    )
-    given = as_tensor(fn(real.clone()), (3, 5))
+    _compare_positions(fn, [[False, False, True, True, True], [True] * 5, [False] * 5])
+    _compare_positions(fn, [[False, True, True], [True] * 3])
+
+
+def _compare_positions(fn: Callable[..., Any], rows: list[list[bool]]) -> None:
+    real = torch.tensor(rows)
+    given = as_tensor(fn(real.clone()), tuple(real.shape))
     if given.dtype != torch.int64:
         raise Wrong(f"the positions have dtype {given.dtype}: give int64")
     count = real.long().cumsum(dim=1)
     right = (count - 1).clamp(min=0)
-    column = torch.arange(5).expand(3, 5)
+    column = torch.arange(real.shape[1]).expand_as(real)
     mistakes = {
         "those are the columns: count the tokens of each row from its first": column,
         "columns where there are tokens: still count from the first token": column * real,
