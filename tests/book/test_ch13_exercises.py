@@ -68,26 +68,30 @@ def raw(x: Tensor, sublayers: list[Callable], n: Callable) -> list[Tensor]:
     return parts(x, sublayers, lambda h: h)
 
 
-def shares(n: Callable, x: Tensor) -> str:
-    widest = "token"
-    for b in range(x.shape[0]):
-        for t in range(x.shape[1]):
-            other = x.clone()
-            other[b, t] += torch.arange(1.0, 1 + x.shape[-1])
-            changed = (n(other) - n(x)).abs().amax(-1) > 1e-6
-            changed[b, t] = False
-            if changed[torch.arange(len(x)) != b].any():
-                return "batch"
-            widest = "sequence" if changed.any() else widest
-    return widest
+def by_moving(
+    move: Callable[[Tensor], Tensor] = lambda token: token + torch.arange(1.0, 6),
+    sequences: tuple[int, ...] = (0, 1, 2),
+    tokens: tuple[int, ...] = (0, 1, 2, 3),
+) -> Callable[[Callable, Tensor], str]:
+    """Answer by moving some tokens only, or each in a way that may not show."""
+
+    def answer(n: Callable, x: Tensor) -> str:
+        widest = "token"
+        for b in sequences:
+            for t in tokens:
+                other = x.clone()
+                other[b, t] = move(other[b, t])
+                changed = (n(other) - n(x)).abs().amax(-1) > 1e-6
+                changed[b, t] = False
+                if changed[torch.arange(len(x)) != b].any():
+                    return "batch"
+                widest = "sequence" if changed.any() else widest
+        return widest
+
+    return answer
 
 
-def first_token_only(n: Callable, x: Tensor) -> str:
-    other = x.clone()
-    other[0, 0] += torch.arange(1.0, 1 + x.shape[-1])
-    changed = (n(other) - n(x)).abs().amax(-1) > 1e-6
-    changed[0, 0] = False
-    return "batch" if changed[1:].any() else "sequence" if changed.any() else "token"
+shares = by_moving()
 
 
 def own_sequence_only(n: Callable, x: Tensor) -> str:
@@ -144,7 +148,14 @@ WRONG: list[tuple[str, Callable, str]] = [
     ("13.4", raw, "raw stream"),
     ("13.5", lambda n, x: 1, "give 'token'"),
     ("13.5", lambda n, x: "token", "look at the others"),
-    ("13.5", first_token_only, "move each token in turn"),
+    ("13.5", by_moving(sequences=(0,), tokens=(0,)), "move each token in turn"),
+    ("13.5", by_moving(lambda token: token + 1), "hides a shift or a factor"),
+    ("13.5", by_moving(lambda token: 2 * token), "hides a shift or a factor"),
+    ("13.5", by_moving(lambda token: 3 * token + 1), "hides a shift or a factor"),
+    ("13.5", by_moving(lambda token: token.flip(0)), "look at the others"),
+    ("13.5", by_moving(sequences=(0,)), "a sum from the last sequence is 'batch'"),
+    ("13.5", by_moving(sequences=(2,)), "a running sum over sequences is 'batch'"),
+    ("13.5", by_moving(tokens=(0, 3)), "those in the middle too"),
     ("13.5", own_sequence_only, "other sequences too"),
     ("13.5", lambda n, x: "batch", "do not count the changed token"),
 ]
@@ -154,4 +165,12 @@ def rms_of(x: Tensor) -> Tensor:
     return x.square().mean(-1, keepdim=True).sqrt()
 
 
-test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)
+# Other ways to move a token that show as much. (Flipping it does not: sums stay as they are.)
+ALSO_RIGHT = [
+    ("13.5", by_moving(torch.zeros_like)),
+    ("13.5", by_moving(lambda token: -token)),
+]
+
+test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(
+    [*RIGHT.items(), *ALSO_RIGHT], WRONG
+)

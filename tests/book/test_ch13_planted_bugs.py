@@ -191,6 +191,40 @@ def test_tokens_that_stay_apart_in_stuck_models_fail_c296() -> None:
         after(namespace, '"c296"')
 
 
+@pytest.mark.parametrize(
+    ("grid", "norm", "measure", "planted", "claimed"),
+    [
+        # From a small start no norm would do as badly as from that of 2017.
+        ("mechanism_small", "none", "validation", 2.7, "c106"),
+        # Shaking would cost nothing there.
+        ("mechanism_small", "shaken", "validation", 2.28, "c106"),
+        # From a small start, too, no norm would fit the training text best.
+        ("overfit_small", "none", "seen", 1.5, "c165"),
+    ],
+)
+def test_a_result_that_does_not_turn_with_the_start_fails(
+    monkeypatch: pytest.MonkeyPatch,
+    grid: str,
+    norm: str,
+    measure: str,
+    planted: float,
+    claimed: str,
+) -> None:
+    namespace = run_cells(NOTEBOOK, SETUP)
+    namespace["layouts"] = ()  # of which the log's cell prints a table
+    measuring = "changed = {" if claimed == "c106" else "starts = {"
+    cells = ("log = recipe_log(", measuring, f'"{claimed}"')
+    after(namespace, *cells)
+    tampered = copy.deepcopy(namespace["log"])
+    for run in tampered["runs"]:
+        if run["grid"] == grid and run["norm"] == norm:
+            run[measure] = planted
+    monkeypatch.setitem(namespace, "recipe_log", lambda name: tampered)
+    after(namespace, *cells[:-1])
+    with pytest.raises(ClaimError, match=claimed):
+        after(namespace, cells[-1])
+
+
 def trained() -> dict[str, Any]:
     """Run the cells up to the claims about trained models."""
     namespace = run_cells(NOTEBOOK, *WIRES)

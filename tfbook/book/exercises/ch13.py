@@ -180,38 +180,58 @@ def check_stream_parts(fn: Callable[..., Any]) -> None:
 def check_shares(fn: Callable[..., Any]) -> None:
     """Exercise 13.5."""
     x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
-
-    def over(*axes: int) -> Callable[[Tensor], Tensor]:
-        return lambda h: (
-            (h - h.mean(axes, keepdim=True)) / (h.std(axes, keepdim=True, correction=0) + 1e-3)
-        )
-
-    cases: tuple[tuple[str, Callable[[Tensor], Tensor], str], ...] = (
-        ("layer norm", over(2), "token"),
-        ("a norm over positions and features", over(1, 2), "sequence"),
-        ("batch norm", over(0, 1), "batch"),
-        ("doubling", lambda h: 2 * h, "token"),
-        # Only later tokens are read: moving the first one shows nothing.
-        ("a sum from the right", lambda h: h.flip(1).cumsum(1).flip(1), "sequence"),
-        ("a norm over the batch, position by position", over(0), "batch"),
-        ("a running sum over positions", lambda h: h.cumsum(1), "sequence"),
-    )
-    for name, norm, right in cases:
+    for name, norm, right, hint in _sharing():
         given = fn(norm, x.clone())
         if given not in ("token", "sequence", "batch"):
             raise Wrong(f"give 'token', 'sequence' or 'batch', not {given!r}")
         if given == right:
             continue
-        if name.startswith(("a sum", "a running")):
-            raise Wrong(
-                f"{name} is {right!r}, you say {given!r}: move each token in turn, and look at the "
-                "outputs before and after it"
-            )
+        if hint:
+            raise Wrong(f"{name} is {right!r}, you say {given!r}: {hint}")
         if given == "sequence" and right == "batch":
             raise Wrong(f"{name} is 'batch': look at the outputs of the other sequences too")
         if given == "token":
             raise Wrong(f"{name} is {right!r}: change one token and look at the others' outputs")
         raise Wrong(f"{name} is {right!r}, you say {given!r}: do not count the changed token")
+
+
+def _sharing() -> list[tuple[str, Callable[[Tensor], Tensor], str, str | None]]:
+    """Name, function, the right answer, and what to say of a wrong one beside it."""
+
+    def over(*axes: int, eps: float = 1e-3) -> Callable[[Tensor], Tensor]:
+        return lambda h: (
+            (h - h.mean(axes, keepdim=True)) / (h.std(axes, keepdim=True, correction=0) + eps)
+        )
+
+    def third_is_a_sum(h: Tensor) -> Tensor:
+        return torch.stack([h[:, 0], h[:, 1], h[:, 1] + h[:, 2], h[:, 3]], 1)
+
+    # So small an epsilon is lost in rounding: not even a factor shows.
+    normalised = over(2, eps=1e-8)
+    each = "move each token in turn, and look at the outputs before and after it"
+    middle = "move each token in turn, those in the middle too, and look at all the others"
+    apart = "layer norm hides a shift or a factor: change a token's features by different numbers"
+    all_of = "move tokens of every sequence, and look at the sequences before and after it"
+    return [
+        ("layer norm", over(2), "token", None),
+        ("a norm over positions and features", over(1, 2), "sequence", None),
+        ("batch norm", over(0, 1), "batch", None),
+        ("doubling", lambda h: 2 * h, "token", None),
+        # Only later tokens are read: moving the first one shows nothing.
+        ("a sum from the right", lambda h: h.flip(1).cumsum(1).flip(1), "sequence", each),
+        ("a norm over the batch, position by position", over(0), "batch", None),
+        ("a running sum over positions", lambda h: h.cumsum(1), "sequence", each),
+        (
+            "a running sum of normalised tokens",
+            lambda h: normalised(h).cumsum(1),
+            "sequence",
+            apart,
+        ),
+        # Only sequences before, or only those behind, show a change.
+        ("a sum from the last sequence", lambda h: h.flip(0).cumsum(0).flip(0), "batch", all_of),
+        ("a running sum over sequences", lambda h: h.cumsum(0), "batch", all_of),
+        ("a sum of tokens 2 and 3", third_is_a_sum, "sequence", middle),
+    ]
 
 
 def _tokens() -> tuple[Tensor, Tensor, Tensor]:
