@@ -98,7 +98,7 @@ def test_bad_words_are_named_and_the_others_still_said() -> None:
 
 def test_only_bad_words() -> None:
     finished = run("pronounce", given="don't\n")
-    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert (finished.returncode, finished.stdout) == (2, b"")
 
 
 def test_other_encodings_of_the_terminal() -> None:

@@ -127,8 +127,18 @@ def test_the_data_is_synced_before_the_rename(
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file or directory"):
-        write_atomic(tmp_path / "absent" / "file", b"x")
+    path = tmp_path / "absent" / "file"
+    with pytest.raises(FileNotFoundError, match="No such file or directory") as caught:
+        write_atomic(path, b"x")
+    assert caught.value.filename == str(path)
+    assert f"its folder is missing; make {str(path.parent)!r} first" in str(caught.value)
+    assert ".file." not in str(caught.value)
+
+
+def test_a_folder_that_is_a_file(target: Path) -> None:
+    with pytest.raises(OSError, match="Not a directory") as caught:
+        write_atomic(target / "file", b"x")
+    assert caught.value.filename == str(target / "file")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")

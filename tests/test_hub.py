@@ -112,6 +112,34 @@ def test_a_device_that_is_not_there(name: str) -> None:
         hub.load("minilm", device=name)
 
 
+def nothing_is_fetched(*_: object) -> None:
+    raise AssertionError("the device is looked at first")
+
+
+@pytest.mark.parametrize("name", ["g2p", "minilm", "king-james"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            None,
+            "device=None does not say where the weights go; use 'cpu', 'cuda', or tfbook.device",
+        ),
+        ("meta", "device='meta' holds shapes and no weights; use 'cpu', or a device of this mach"),
+        (torch.device("meta"), "device='meta' holds shapes and no weights; use 'cpu'"),
+        (3.5, "device='3.5' cannot be used here .*; use 'cpu', or install"),
+    ],
+)
+def test_a_device_that_holds_no_weights(
+    given: Any, message: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "fetch", nothing_is_fetched)
+    monkeypatch.setattr(hub, "fetch_together", nothing_is_fetched)
+    with pytest.raises(ValueError, match=message):
+        require_device(given)
+    with pytest.raises(ValueError, match=message):
+        hub.load(name, device=given)
+
+
 def test_pronouncers_have_one_kind_of_weights() -> None:
     message = "weights='int8' and device='cpu' are for the other models; load 'g2p' without them"
     with pytest.raises(ValueError, match=message):

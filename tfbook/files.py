@@ -38,7 +38,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) ->
     Chapter: 15.
     """
     target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, temporary = _temporary_beside(target)
     try:
         try:
             for block in [data] if isinstance(data, bytes) else data:
@@ -79,6 +79,17 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while block := file.read(BLOCK_SIZE):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _temporary_beside(target: Path) -> tuple[int, str]:
+    """Open a temporary file; errors name the file that is to be written, which is known."""
+    try:
+        return tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        reason = error.strerror
+        if isinstance(error, FileNotFoundError):
+            reason = f"{reason}: its folder is missing; make {str(target.parent)!r} first"
+        raise OSError(error.errno, reason, str(target)) from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from tfbook.attention import ContextCache, KVCache
+from tfbook.attention.cache_rows import read_rows
 
 
 def cache(max_length: int = 5) -> KVCache:
@@ -100,6 +101,24 @@ def test_bad_input() -> None:
 def test_reorder_needs_one_row_for_each(rows: Tensor) -> None:
     with pytest.raises(ValueError, match=r"but must be integers of shape \(3,\)"):
         cache().reorder(rows)
+
+
+@pytest.mark.parametrize("row", [3, -1])
+def test_reorder_needs_rows_that_are_there(row: int) -> None:
+    kept = cache()
+    pair = new(2)
+    kept.layer(0).keys_values(lambda: pair)
+    kept.advance(2)
+    with pytest.raises(ValueError, match=rf"rows=\[0, {row}, 2\] must lie in \[0, batch=3\)"):
+        kept.reorder(torch.tensor([0, row, 2]))
+    assert kept.keys[0, :, :, :2].equal(pair[0])
+    with pytest.raises(ValueError, match=r"rows=\[0, 1, 2\] is of type list, .* torch.tensor\("):
+        kept.reorder([0, 1, 2])  # type: ignore[arg-type]
+    assert read_rows(torch.tensor([2, 2, 0], dtype=torch.int32), 3) == [2, 2, 0]
+    with pytest.raises(
+        ValueError, match=r"must lie in \[0, batch=2\); give every row of the cache"
+    ):
+        read_rows(torch.tensor([0, 2]), 2)
 
 
 def test_positions_of_the_keys_are_kept() -> None:
@@ -212,6 +231,9 @@ def test_crop_forgets_the_newest() -> None:
         kept.crop(1)
     with pytest.raises(ValueError, match=r"length=-1 must lie in \[0, 0\]"):
         kept.crop(-1)
+    for length in (0.0, "0", None):
+        with pytest.raises(ValueError, match=f"length={length!r} must be an integer"):
+            kept.crop(length)  # type: ignore[arg-type]
 
 
 def test_crop_reaches_as_far_as_the_spare() -> None:

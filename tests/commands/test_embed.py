@@ -52,8 +52,9 @@ def test_texts_from_standard_input_give_the_same(
     assert main(["embed"]) == 0
     assert capsys.readouterr().out == expected
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-    assert main(["embed"]) == 0
-    assert capsys.readouterr() == ("", "")
+    for options in ([], ["--similarity"]):
+        assert main(["embed", *options]) == 0
+        assert capsys.readouterr() == ("", "")
 
 
 def test_tabs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +81,33 @@ def test_empty_and_long_texts(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 2
     errors = output.err.splitlines()
-    assert errors[0] == "error: '' holds nothing to embed; leave the empty text out"
+    assert errors[0] == "error: ' ' holds nothing to embed; leave it out"
     assert errors[1].startswith("note: 'word word")
     assert errors[1].endswith("is cut to 256 tokens")
+
+
+# No-break space, zero-width space, byte order mark, and what stands for undecodable bytes.
+@pytest.mark.parametrize("text", ["\u00a0", "\u200b", "\u3000 ", "\ufffd", "\x00"])
+def test_texts_without_a_token_are_refused_wherever_they_come_from(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for arguments in (["eat", text], []):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"eat\n{text}\n"))
+        assert main(["embed", *arguments]) == 1
+        printed.append(capsys.readouterr())
+    for output in printed:
+        assert list(vectors(output.out)) == ["eat"]
+        assert output.err.endswith(" holds nothing to embed; leave it out\n")
+        assert len(output.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--format", "tsv"], ["--similarity"]])
+def test_nothing_to_embed_at_all(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", *options, "", " "]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines() == [
+        "error: '' holds nothing to embed; leave it out",
+        "error: ' ' holds nothing to embed; leave it out",
+    ]

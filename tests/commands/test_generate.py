@@ -227,8 +227,35 @@ def test_chat_goes_on_after_a_turn_that_is_too_long(
     assert "max_length=200" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--max-new-tokens", "9000"], "max_length=200"),
+        (["--max-new-tokens", "199"], "max_length=200"),
+        (["--max-new-tokens", "0"], "max_new_tokens=0"),
+        (["--stop", ""], "stop holds ''"),
+    ],
+)
+def test_chat_refuses_at_once_what_no_turn_could_do(
+    loaded: hub.Pretrained,
+    option: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    read: list[int] = []
+    loaded.model.embedding.register_forward_pre_hook(lambda *_: read.append(1))
+    give(monkeypatch, "one\ntwo\n")
+    assert main(["generate", "--chat", *option]) == 2
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("error: "), read) == ("", 1, [])
+    assert message in output.err
+
+
 WRONG = [
-    ([""], "the prompt is empty"),
+    ([""], "the prompt is empty or blank"),
+    (["  "], "the prompt is empty or blank"),
+    (["\u00a0\n", "--raw"], "the prompt is empty or blank"),
     (["x", "--top-p", "0"], "top_p=0"),
     (["x", "--temperature", "-1"], "temperature=-1"),
     (["x", "--max-new-tokens", "0"], "max_new_tokens=0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -195,6 +196,19 @@ def test_half_precision_logits_are_scored_in_single() -> None:
         ({"ids": torch.zeros(2, 3).long()}, r"ids has shape \(2, 3\)"),
         ({"ids": torch.zeros(3)}, "ids has shape .* and dtype torch.float32"),
         ({"ids": [3, VOCAB]}, r"ids=3…11 must lie in \[0, vocab=11\)"),
+        ({"ids": [3.9, 4.2]}, r"ids=\[3.9, 4.2\] must be one row of integers; encode the text"),
+        ({"ids": "ab"}, "ids='ab' must be one row of integers"),
+        ({"ids": None}, "ids=None must be one row of integers"),
+        ({"ids": [[3, 4]]}, r"ids=\[\[3, 4\]\] must be one row of integers; .* one text at a time"),
+        ({"ids": [3, 1 << 70]}, "ids=.* must be one row of integers"),
+        ({"prompt": 0}, "prompt=0 must be one row of integers"),
+        ({"prompt": "a"}, "prompt='a' must be one row of integers"),
+        ({"text": b"ab"}, "text=b'ab' must be a string; give the text that ids stand for"),
+        ({"text": None}, "text=None must be a string"),
+        ({"window": "4"}, "window='4' must be an integer; give a number of tokens"),
+        ({"window": 4.0}, "window=4.0 must be an integer"),
+        ({"stride": 1.5}, "stride=1.5 must be an integer"),
+        ({"batch_tokens": None}, "batch_tokens=None must be an integer"),
         ({"window": 0}, "window=0 must be at least 1"),
         ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
         ({"stride": 0}, r"stride=0 must lie in \[1, window=4\]"),
@@ -210,6 +224,32 @@ def test_bad_input(changed: dict[str, object], message: str) -> None:
     if "text" not in changed:
         with pytest.raises(ValueError, match=message):
             token_losses(Table(), **arguments)  # type: ignore[arg-type]
+
+
+# numpy's numbers are none of the types that the signatures name.
+@pytest.mark.unchecked_shapes
+def test_integers_of_every_kind_are_ids() -> None:
+    expected = token_losses(Table(), [3, 4], prompt=[0], window=4)
+    row = np.array([3, 4])
+    for ids in (row, list(row), list(torch.tensor([3, 4])), torch.tensor(row, dtype=torch.int16)):
+        assert token_losses(Table(), ids, prompt=row[:1] * 0, window=np.int64(4)).equal(expected)
+
+
+def test_surrogates_count_as_the_tokenizers_read_them() -> None:
+    def counts(text: str) -> tuple[int, int]:
+        score = perplexity(Table(), [3, 4], text, prompt=[0], window=4)
+        return score.n_characters, score.n_bytes
+
+    assert counts("a\ud800") == counts("a\ufffd") == (2, 4)
+    assert counts("\ud83d\ude00!") == counts("😀!") == (2, 5)
+
+
+def test_the_text_is_looked_at_before_the_model_reads() -> None:
+    model = Watch()
+    for text in ("", 3):
+        with pytest.raises(ValueError, match="text"):
+            perplexity(model, [1, 2], text, prompt=[0], window=4)  # type: ignore[arg-type]
+    assert model.shapes == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.inf, math.inf])

@@ -18,6 +18,7 @@ from tfbook.generation import (
     generate_beams,
     score,
 )
+from tfbook.generation.beam_group import BeamRules
 from tfbook.models import CausalLM
 
 N = 7
@@ -182,6 +183,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (dict(n_sequences=4), "n_sequences=4 must be at most n_beams=3; search with more beams"),
     (dict(diversity_penalty=1.0), "diversity_penalty=1.0 acts between groups, and n_groups=1"),
     (dict(diversity_penalty=-1.0, n_groups=3), "diversity_penalty=-1.0 must be at least 0"),
+    (dict(length_penalty=math.nan), "length_penalty=nan must be finite; 0 ranks by probability"),
+    (dict(length_penalty=-math.inf), "length_penalty=-inf must be finite"),
+    (dict(length_penalty="1"), "length_penalty='1' must be a number"),
+    (
+        dict(early_stopping="never"),
+        "early_stopping='never' must be True, False or None; None is what others call 'never'",
+    ),
+    (dict(early_stopping=1), "early_stopping=1 must be True, False or None"),
     (dict(eos_id=VOCAB), r"eos_id=31 must lie in \[0, vocab_size=31\)"),
     (dict(max_new_tokens=40), "a prompt of 5 tokens and max_new_tokens=40 go beyond"),
 ]
@@ -199,3 +208,12 @@ def test_no_token_is_left() -> None:
     banned = BannedTokens(range(VOCAB))
     with pytest.raises(RuntimeError, match="row 0 has no token to choose"):
         generate_beams(model, PROMPTS, n_beams=3, processors=[banned], **OPTIONS)
+
+
+def test_rules_of_a_group() -> None:
+    rules = dict(size=2, max_new_tokens=3, eos_ids=(), length_penalty=1.0, early_stopping=None)
+    assert BeamRules(**rules).n_candidates == 4
+    with pytest.raises(ValueError, match="length_penalty=inf must be finite"):
+        BeamRules(**{**rules, "length_penalty": math.inf})
+    with pytest.raises(ValueError, match="early_stopping='never' must be True, False or None"):
+        BeamRules(**{**rules, "early_stopping": "never"})

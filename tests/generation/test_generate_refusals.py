@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 import torch
 from generating import LONGEST, PROMPTS, VOCAB, Letters, pair, shared_pair
+from tiny import causal_lm, stack
 from torch import Tensor
 
-from tfbook.generation import Generation, Sampling, generate
+from tfbook.generation import (
+    Generation,
+    PromptLookup,
+    Sampling,
+    generate,
+    generate_beams,
+    speculate,
+    stream,
+)
 from tfbook.generation.choosing import Choice, process
 from tfbook.generation.draws import Uniforms
 from tfbook.models import CausalLM
+from tfbook.models.config import RotaryConfig, ScalingConfig
 
 BAD: list[tuple[dict[str, Any], str]] = [
     (dict(ids=[]), r"ids=\[\] holds no prompt"),
@@ -37,6 +47,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (dict(eos_id=VOCAB), r"eos_id=31 must lie in \[0, vocab_size=31\)"),
     (dict(eos_id=2.5), r"eos_id=2.5 must lie in \[0, vocab_size=31\)"),
+    (
+        dict(eos_id="<|im_end|>"),
+        r"eos_id='<\|im_end\|>' is text, but must be a token's id; use tokenizer.eos_id or "
+        r"tokenizer.token_to_id\('<\|im_end\|>'\)",
+    ),
+    (dict(eos_id=["</s>"]), r"eos_id='</s>' is text, .*tokenizer.token_to_id\('</s>'\)"),
+    (dict(pad_id="<pad>"), "pad_id='<pad>' is text, .* use tokenizer.pad_id"),
+    (dict(eos_id=True), r"eos_id=True must lie in \[0, vocab_size=31\)"),
+    (dict(eos_id=[None]), r"eos_id=None must lie in \[0, vocab_size=31\)"),
     (dict(eos_id=[2, -1]), r"eos_id=-1 must lie in \[0, vocab_size=31\)"),
     (dict(pad_id=99), r"pad_id=99 must lie in \[0, vocab_size=31\)"),
     (dict(n_sequences=2), "n_sequences=2 greedy sequences of a prompt would be equal"),
@@ -106,6 +125,63 @@ def test_no_token_is_left(sampling: Sampling) -> None:
     model, _ = shared_pair("gpt2")
     with pytest.raises(RuntimeError, match=r"row 0 has no token to choose: .* forbid all tokens"):
         generate(model, PROMPTS, max_new_tokens=5, processors=[everything], sampling=sampling)
+
+
+def nothing(ids: Tensor, logits: Tensor) -> Any:
+    logits[:] = 0.0
+
+
+class OfAll:
+    """Keeps the logits of the first row only."""
+
+    def __repr__(self) -> str:
+        return "OfAll()"
+
+    def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
+        return logits[:1]
+
+
+def as_bools(ids: Tensor, logits: Tensor) -> Tensor:
+    return logits > 0
+
+
+@pytest.mark.parametrize(
+    ("processor", "message"),
+    [
+        (
+            nothing,
+            r"nothing returned None, but must return .* logits of shape \(3, 31\); return",
+        ),
+        (OfAll(), r"OfAll\(\) returned .* shape \(1, 31\) and dtype .*, but must return"),
+        (as_bools, r"as_bools returned a tensor of shape \(3, 31\) and dtype torch.bool, but"),
+    ],
+)
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(seed=1)])
+def test_processors_that_give_no_logits(processor: Any, message: str, sampling: Sampling) -> None:
+    model, _ = shared_pair("gpt2")
+    with pytest.raises(ValueError, match=f"processor {message}"):
+        generate(model, PROMPTS, max_new_tokens=5, processors=[processor], sampling=sampling)
+    options = dict(ids=torch.zeros(3, 2).long(), logits=torch.zeros(3, VOCAB))
+    with pytest.raises(ValueError, match=f"processor {message}"):
+        process(**options, processors=[processor])
+    with pytest.raises(ValueError, match=f"processor {message}"):
+        Choice([processor], uniforms=None)(*options.values())
+
+
+def test_positions_that_depend_on_the_length() -> None:
+    """What a cache holds would be turned by another angle; without one it works."""
+    scaling = ScalingConfig(kind="dynamic", factor=2.0, original_length=4)
+    decoder = stack(d_model=24, placement="pre", rotary=RotaryConfig(scaling=scaling))
+    model = causal_lm(positions="rotary", decoder=decoder).eval()
+    assert generate(model, [[3, 4]], max_new_tokens=5, use_cache=False).ids.shape == (1, 5)
+    with pytest.raises(RuntimeError, match=r"depends on the length .* use_cache=False"):
+        generate(model, [[3, 4]], max_new_tokens=5)
+    with pytest.raises(RuntimeError, match="depends on the length"):
+        generate_beams(model, [[3, 4]], max_new_tokens=5, n_beams=2)
+    with pytest.raises(RuntimeError, match="depends on the length"):
+        speculate(model, [[3, 4]], draft=PromptLookup(), max_new_tokens=5)
+    with pytest.raises(RuntimeError, match="depends on the length"):
+        list(stream(model, [[3, 4]], max_new_tokens=5))
 
 
 def test_logits_that_are_no_numbers() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tfbook.generation import (
     FrequencyPenalty,
@@ -83,12 +85,44 @@ def test_neutral_settings_stand_for_nothing() -> None:
         (dict(no_repeat_ngram=0), "no_repeat_ngram=0 must be an integer of at least 1"),
         (dict(seed=-1), "seed=-1 must be an integer of at least 0, or one such for each"),
         (dict(seed=[]), r"seed=\[\] must hold one for each prompt; None draws without"),
+        (dict(seed=True), "seed=True must be an integer of at least 0"),
+        (dict(seed=2.5), "seed=2.5 must be an integer of at least 0"),
+        (dict(seed="7"), "seed='7' must be an integer of at least 0"),
+        (dict(seed=np.array([0.5])), r"seed=array\(\[0.5\]\) must be an integer"),
+        (dict(temperature="0.7"), "temperature='0.7' must be a number; give one such as 0.7"),
+        (dict(temperature=True), "temperature=True must be a number"),
+        (dict(top_k=True), "top_k=True must be an integer of at least 1"),
+        (dict(top_k=5.0), "top_k=5.0 must be an integer of at least 1"),
+        (dict(top_p="0.9"), "top_p='0.9' must be a number"),
+        (dict(min_p="0.9"), "min_p='0.9' must be a number"),
+        (dict(typical_p=[0.9]), r"typical_p=\[0.9\] must be a number"),
+        (dict(repetition_penalty=None), "repetition_penalty=None must be a number"),
+        (dict(frequency_penalty="1"), "frequency_penalty='1' must be a number"),
+        (dict(presence_penalty=None), "presence_penalty=None must be a number"),
+        (dict(no_repeat_ngram=True), "no_repeat_ngram=True must be an integer of at least 1"),
         (dict(seed=[3, -1]), r"seed=\[3, -1\] must be an integer of at least 0"),
     ],
 )
 def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sampling(**settings)
+
+
+@pytest.mark.parametrize(
+    ("seed", "seeds"),
+    [
+        (np.int64(3), (3,)),
+        (np.array([3, 4]), (3, 4)),
+        ([np.int64(3), 4], (3, 4)),
+        (torch.tensor([3, 4]), (3, 4)),
+        (range(2), (0, 1)),
+        (None, ()),
+    ],
+)
+def test_seeds_of_numpy_and_torch(seed: Any, seeds: tuple[int, ...]) -> None:
+    made = Sampling(seed=seed).seeds
+    assert made == seeds
+    assert all(type(one) is int for one in made)
 
 
 def test_processors_of_impossible_settings() -> None:

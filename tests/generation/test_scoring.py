@@ -43,11 +43,23 @@ def test_all_continuations_of_one_token_have_mass_one() -> None:
     torch.testing.assert_close(made.totals.exp().sum(), torch.tensor(1.0))
 
 
+def test_tensors_and_arrays_are_taken() -> None:
+    model, _ = shared_pair("gpt2")
+    whole = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10]])
+    expected = score(model, whole[:, :2].tolist(), whole[:, 2:].tolist()).totals
+    assert score(model, whole[:, :2], whole[:, 2:]).totals.equal(expected)
+    assert score(model, whole[:, :2].numpy(), list(whole[:, 2:])).totals.equal(expected)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (dict(continuations=[[3]]), "there are 3 prompts and 1 continuations; give one for each"),
     (dict(continuations=[[3], [], [4]]), r"prompts\[1\] has 1 tokens and continuations\[1\] has 0"),
     (dict(prompts=[[3], [4], []]), r"prompts\[2\] has 0 tokens and continuations\[2\] has 2"),
     (dict(prompts=[[3], [4], [VOCAB]]), r"ids holds 31, but ids must lie in \[0, vocab_size=31\)"),
+    (dict(prompts=[[3], [4.5], [5]]), r"prompts\[1\] holds \[4.5\], but must hold integers"),
+    (dict(continuations=[[3], "ab", [5]]), r"continuations\[1\]='ab' must be a list of ids"),
+    (dict(continuations=torch.rand(3, 2)), r"continuations\[0\] holds \[0\..*must hold integers"),
+    (dict(continuations=None), "continuations=None is no list of continuations"),
     (dict(prompts=[[3] * 40, [4], [5]]), "a prompt of 40 tokens and max_new_tokens=4 go beyond"),
 ]
 

@@ -11,6 +11,7 @@ import torch
 from tiny import causal_lm, classifier, encoder_decoder, masked_lm, stack, text_encoder
 from torch import nn
 
+from tfbook.compression import quantize_int8
 from tfbook.models import (
     RotaryConfig,
     ScalingConfig,
@@ -300,3 +301,15 @@ def test_weights_of_another_module_are_refused_and_change_nothing() -> None:
         with pytest.raises(ValueError, match=message):
             load_untied_state(layer, tensors, "here")
     assert all(v.equal(before[k]) for k, v in layer.state_dict().items())
+
+
+def test_a_model_that_could_not_be_loaded_again_is_not_saved(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", causal_lm()
+    save_model(path, model)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="weights of eight bits"):
+        save_model(path, quantize_int8(causal_lm()))
+    model.decoder.blocks[0].attention.w_q = nn.Identity()
+    with pytest.raises(ValueError, match=r"missing \['decoder.blocks.0.attention.w_q"):
+        save_model(path, model)
+    assert path.read_bytes() == before

@@ -75,7 +75,7 @@ def test_bad_rows() -> None:
         make_batch([], pad_id=0)
     with pytest.raises(ValueError, match="side='up' is unknown"):
         make_batch([[1]], pad_id=0, side="up")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="build the tokenizer with a pad_id"):
+    with pytest.raises(ValueError, match=r"set tokenizer\.pad_id to the id of any token"):
         make_batch([[1], []], pad_id=None)
     with pytest.raises(ValueError, match="max_length=-1 must be at least 1"):
         cut([1], max_length=-1)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -16,6 +17,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from tfbook.data import king_james
 from tfbook.tokenizers import SMOLLM_PATTERN, BPETokenizer
 from tfbook.tokenizers.bpe_training import PairCounts, train_merges
+from tfbook.tokenizers.json_format import USUAL_NAMES
 
 
 def library(texts: list[str], vocab_size: int, pattern: str = "gpt2", **options: Any) -> Any:
@@ -67,6 +69,27 @@ def test_on_real_text() -> None:
     assert made.decode(made.encode(text)) == text
 
 
+def test_special_tokens_with_usual_names_have_their_roles() -> None:
+    names = re.findall(r"``(\S+)``", (BPETokenizer.train.__doc__ or "").split("special_tokens:")[1])
+    for role, known in USUAL_NAMES.items():
+        for name in known:
+            made = BPETokenizer.train(["low"], vocab_size=300, special_tokens=[name])
+            assert getattr(made, role) == 0
+            assert name in names
+
+
+def test_a_trained_tokenizer_can_be_told_its_padding() -> None:
+    made = BPETokenizer.train(["low lower"], vocab_size=260, special_tokens=["<eos>"])
+    assert (made.eos_id, made.pad_id) == (0, None)
+    with pytest.raises(ValueError, match=r"set tokenizer\.pad_id to"):
+        made.encode_batch(["low", "lower"])
+    made.pad_id = made.eos_id
+    batch = made.encode_batch(["low", "lower"])
+    assert batch.ids[0, int(batch.lengths[0]) :].tolist() == [0] * int(batch.lengths[1] - 1)
+    assert BPETokenizer.from_json(made.to_json()).pad_id == 0
+    assert made.with_backend("rust").encode_batch(["low", "lower"]).ids.equal(batch.ids)
+
+
 def test_on_awkward_text() -> None:
     same(awkward_lines(), 1500)
     same(awkward_lines(seed=1), 700, pattern=SMOLLM_PATTERN)
@@ -113,14 +136,16 @@ def test_progress_is_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 BAD_COUNTS = [
-    (dict(vocab_size=255), "vocab_size=255 must be at least 256: 256 bytes and 0 special"),
+    (dict(vocab_size=255), "vocab_size=255 must be an integer of at least 256: 256 bytes"),
+    (dict(vocab_size=300.0), "vocab_size=300.0 must be an integer of at least 256"),
+    (dict(vocab_size="300"), "vocab_size='300' must be an integer of at least 256"),
     (dict(special_tokens=["<s>"] * 2), "special_tokens holds a token twice, or a single letter"),
     (dict(special_tokens=["a"]), "special_tokens holds a token twice, or a single letter"),
     (dict(min_count=0), "min_count=0 must be at least 1; 1 merges every pair"),
 ]
 BAD = [
     (dict(pattern="("), "is no regular expression"),
-    (dict(texts="low"), r"texts is one string, but must be several texts; pass \[text\]"),
+    (dict(texts="low"), r"texts='low' is one text, but must be a sequence of texts; pass \[text\]"),
 ]
 
 

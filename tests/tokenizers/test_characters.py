@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbook.tokenizers import CharacterTokenizer
+from tfbook.tokenizers import BPETokenizer, CharacterTokenizer
 
 PHONEMES = ["AH", "K", "T"]
 
@@ -69,6 +70,20 @@ def test_json_there_and_back() -> None:
         again = CharacterTokenizer.from_json(tokenizer.to_json())
         assert again == tokenizer
         assert again.encode(symbols) == tokenizer.encode(symbols)
+
+
+def test_file_there_and_back(tmp_path: Path) -> None:
+    for symbols in ("abc", PHONEMES, ["ß", "\ud800", '"', "\\"]):
+        tokenizer = CharacterTokenizer(symbols)
+        path = tmp_path / "letters.json"
+        tokenizer.save(path)
+        assert CharacterTokenizer.from_file(path) == tokenizer
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="No such file"):
+        CharacterTokenizer.from_file(tmp_path / "none.json")
+    BPETokenizer.train(["low"], vocab_size=256).save(path)
+    with pytest.raises(ValueError, match=r"is not a tfbook.CharacterTokenizer; .* load_tokenizer"):
+        CharacterTokenizer.from_file(path)
 
 
 def test_repr(letters: CharacterTokenizer) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfbook.tokenizers import BPETokenizer, RustTokenizer, load_tokenizer
+from tfbook.tokenizers import BPETokenizer, CharacterTokenizer, RustTokenizer, load_tokenizer
 from tfbook.tokenizers.files import parse_tokenizer
 
 
@@ -35,6 +35,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         parse_tokenizer("{}")
     with pytest.raises(ValueError, match="the model is of type 'WordLevel'"):
         parse_tokenizer(path.read_text("utf-8"))
+    CharacterTokenizer("abc").save(path)
+    with pytest.raises(ValueError, match=r"no tokenizer.json; .* CharacterTokenizer\.from_file"):
+        load_tokenizer(path)
     BPETokenizer.train(["low"], vocab_size=256).save(path)
     with pytest.raises(ValueError, match="backend='c' is unknown; use 'python' or 'rust'"):
         load_tokenizer(path, backend="c")  # type: ignore[arg-type]

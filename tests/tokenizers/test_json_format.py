@@ -41,12 +41,19 @@ def test_files_of_the_librarys_first_versions() -> None:
 def test_usual_names() -> None:
     bert = [AddedToken(content=name, id=i) for i, name in enumerate(["[PAD]", "[CLS]", "[SEP]"])]
     assert usual_roles(bert) == dict(pad_id=0, bos_id=1, eos_id=2, unk_id=None)
+    gemma = [AddedToken(content=f"<{name}>", id=i) for i, name in enumerate(["bos", "pad", "eos"])]
+    assert usual_roles(gemma) == dict(pad_id=1, bos_id=0, eos_id=2, unk_id=None)
     foreign = {"model": {}, "added_tokens": [token.to_fields() for token in bert]}
     assert read_extra(foreign) == usual_roles(bert)
 
 
 DAMAGED = [
     ('{"version": "1.0", "mod', "text is not JSON .*: the file is foreign or cut off"),
+    (
+        '{"format": "tfbook.Own", "symbols": []}',
+        "was written by Own, and is no tokenizer.json; .*"
+        r"Own\.from_json or Own\.from_file",
+    ),
     ("[]", "field 'model' is None, but must be a dict; the file is damaged or no tokenizer.json"),
     ('{"version": "1.0"}', "field 'model' is None, but must be a dict"),
     ('{"version": "2.0", "model": {}}', "version='2.0' of tokenizer.json is unknown, this package"),

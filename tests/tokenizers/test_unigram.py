@@ -168,6 +168,13 @@ def test_training() -> None:
         assert made.decode(made.encode(line)) == made.text.normalize(line).replace("▁", " ")[1:]
     with pytest.raises(ValueError, match="texts='abc' is one text"):
         UnigramTokenizer.train("abc", vocab_size=9)
+    for size in (2, 300.0, "300"):
+        with pytest.raises(
+            ValueError, match=f"vocab_size={size!r} must be an integer of at least 11"
+        ):
+            UnigramTokenizer.train(["hello world"], vocab_size=size)
+    with pytest.raises(ValueError, match="there is no word to learn from; pass texts"):
+        UnigramTokenizer.train([" ", ""], vocab_size=9)
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -85,11 +85,26 @@ def test_plain_em_and_long_pieces() -> None:
     assert len(plain) == 120
 
 
+def test_specials_come_first_and_are_counted() -> None:
+    text = words()[:3000]
+    plain = train_unigram(text, vocab_size=120)
+    both = train_unigram(text, vocab_size=122, specials=["<unk>", "<pad>"])
+    assert both == [("<unk>", 0.0), ("<pad>", 0.0), *plain]
+
+
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="words is empty"):
+    with pytest.raises(
+        ValueError, match="there is no word to learn from; pass texts that hold words"
+    ):
         train_unigram([], vocab_size=9)
-    with pytest.raises(ValueError, match="vocab_size=1 must be at least 2, the letters"):
+    with pytest.raises(
+        ValueError, match="vocab_size=1 must be an integer of at least 2, the 0 spec"
+    ):
         train_unigram(["ab"], vocab_size=1)
+    with pytest.raises(
+        ValueError, match="at least 4, the 2 specials and the 2 letters of the words"
+    ):
+        train_unigram(["ab"], vocab_size=3, specials=["<unk>", "<pad>"])
     with pytest.raises(ValueError, match="shrink=1 must lie between 0 and 1"):
         train_unigram(["ab"], vocab_size=9, shrink=1)
     with pytest.raises(ValueError, match="max_length=0 must be at least 1"):

@@ -105,9 +105,16 @@ def test_a_thousand_pieces_take_seconds() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="words is empty"):
+    with pytest.raises(
+        ValueError, match="there is no word to learn from; pass texts that hold words"
+    ):
         train_wordpiece([""], vocab_size=9)
     with pytest.raises(ValueError, match="min_count=0 must be at least 1"):
         train_wordpiece(["a"], vocab_size=9, min_count=0)
-    with pytest.raises(ValueError, match="vocab_size=2 must be at least 3, the specials"):
+    with pytest.raises(ValueError, match="vocab_size=2 must be an integer of at least 3, the 1"):
         train_wordpiece(["ab"], vocab_size=2, specials=["[UNK]"])
+    for size in (30.0, "30"):
+        with pytest.raises(
+            ValueError, match=f"vocab_size={size!r} must be an integer of at least 2"
+        ):
+            train_wordpiece(["ab"], vocab_size=size)  # type: ignore[arg-type]

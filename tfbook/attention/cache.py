@@ -13,11 +13,13 @@ prompt, whole or in chunks, and for every token after it. The model advances the
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from tfbook.attention.cache_rows import copy_rows, empty_like
+from tfbook.attention.cache_rows import copy_rows, empty_like, read_rows
 from tfbook.attention.cache_slots import Slots
 from tfbook.attention.cached_layers import ContextCache, LayerCache
 from tfbook.attention.cached_tokens import LeftPadding, TokenPositions
@@ -224,17 +226,10 @@ class KVCache:
             rows: one index into the batch per row, shape ``(batch,)``.
 
         Raises:
-            ValueError: another shape, or no integers.
+            ValueError: no tensor of integers, another shape, or rows that are not there.
         """
-        batch = self.batch
-        require(
-            rows.shape == (batch,) and rows.dtype in (torch.int32, torch.int64),
-            f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}, but must be integers of "
-            f"shape ({batch},); give every row of the cache the row that it continues",
-        )
-        if rows.equal(torch.arange(batch, dtype=rows.dtype, device=rows.device)):
-            return
-        self._take(rows, self)
+        if read_rows(rows, self.batch) != list(range(self.batch)):
+            self._take(rows, self)
 
     def repeat(self, copies: int) -> KVCache:
         """Give a cache in which every row stands several times, side by side.
@@ -263,9 +258,13 @@ class KVCache:
             length: tokens that stay; 0 empties the cache.
 
         Raises:
-            ValueError: ``length`` is negative or more than the cache holds.
+            ValueError: ``length`` is no integer, negative, or more than the cache holds.
             RuntimeError: a window has overwritten tokens that the next one would see.
         """
+        require(
+            isinstance(length, SupportsIndex),
+            f"length={length!r} must be an integer; give the number of tokens that stay",
+        )
         require(
             0 <= length <= self.length,
             f"length={length} must lie in [0, {self.length}], what the cache holds; crop only "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from tfbook.checks import require
 
 if TYPE_CHECKING:
     from tfbook.attention.cache import KVCache
@@ -52,7 +55,6 @@ def copy_rows(source: KVCache, rows: Int[Tensor, "rows"], *, into: KVCache) -> N
         into: a cache with as many slots.
 
     Example:
-        >>> import torch
         >>> from tfbook.attention import KVCache
         >>> cache = KVCache(n_layers=1, batch=2, n_kv_heads=1, max_length=5, d_head=1)
         >>> _ = cache.layer(0).keys_values(lambda: (torch.tensor([[[[3.0]]], [[[4.0]]]]),) * 2)
@@ -68,3 +70,39 @@ def copy_rows(source: KVCache, rows: Int[Tensor, "rows"], *, into: KVCache) -> N
     for i in range(len(source.keys)):
         into.keys[i][:, :, filled] = source.keys[i][:, :, filled].index_select(0, rows)
         into.values[i][:, :, filled] = source.values[i][:, :, filled].index_select(0, rows)
+
+
+def read_rows(rows: Int[Tensor, "batch"], batch: int) -> list[int]:
+    """Give the rows that the rows of a cache continue, as numbers.
+
+    Args:
+        rows: one index into the batch per row, shape ``(batch,)``.
+        batch: rows of the cache.
+
+    Returns:
+        The numbers. They leave the device once, where every look at ``rows`` would wait for it.
+
+    Raises:
+        ValueError: no tensor of integers, another shape, or a row that is not there.
+
+    Example:
+        >>> read_rows(torch.tensor([1, 1]), 2)
+        [1, 1]
+
+    Source: none. Chapter: 24.
+    """
+    way_out = "give every row of the cache the row that it continues"
+    if not isinstance(rows, Tensor):
+        raise ValueError(
+            f"rows={rows!r:.40} is of type {type(rows).__name__}, but must be a tensor of integers "
+            f"of shape ({batch},); {way_out}, as torch.tensor([…])"
+        )
+    require(
+        rows.shape == (batch,) and rows.dtype in (torch.int32, torch.int64),
+        f"rows has shape {tuple(rows.shape)} and dtype {rows.dtype}, but must be integers of "
+        f"shape ({batch},); {way_out}",
+    )
+    numbers: list[int] = rows.tolist()
+    if min(numbers) < 0 or max(numbers) >= batch:
+        raise ValueError(f"rows={numbers} must lie in [0, batch={batch}); {way_out}")
+    return numbers

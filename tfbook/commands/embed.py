@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tfbook.commands.reading import BAD_INPUT, batches, lines
+from tfbook.commands.reading import batches, exit_status, lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,16 +70,16 @@ def run(options: argparse.Namespace) -> int:
     from tfbook import hub
 
     pretrained = hub.load("minilm", weights=options.weights, device=options.device)
-    good = [text for text in options.texts if text.strip()]
-    status = 0 if len(good) == len(options.texts) else BAD_INPUT
-    if status:
-        print("error: '' holds nothing to embed; leave the empty text out", file=sys.stderr)
     # A person who types sees each answer at once.
     typed = not options.texts and sys.stdin.isatty() and not options.similarity
-    pairs = _vectors(good if options.texts else lines(sys.stdin), pretrained, 1 if typed else None)
+    refused: list[str] = []
+    texts = _with_tokens(options.texts or lines(sys.stdin), pretrained, refused)
+    pairs = _vectors(texts, pretrained, 1 if typed else BATCH_SIZE)
     if options.similarity:
-        _print_table(list(pairs))
-        return status
+        table = list(pairs)
+        _print_table(table)
+        return exit_status(n_done=len(table), n_refused=len(refused))
+    n_done = 0
     for text, vector in pairs:
         numbers = [_short(number) for number in vector.tolist()]
         if options.format == "json":
@@ -87,24 +87,39 @@ def run(options: argparse.Namespace) -> int:
         else:
             row = "\t".join([_flat(text), *map(str, numbers)])
         print(row, flush=typed)
-    return status
+        n_done += 1
+    return exit_status(n_done=n_done, n_refused=len(refused))
+
+
+def _with_tokens(
+    texts: Iterable[str],
+    pretrained: Pretrained[SentenceEncoder, WordPieceTokenizer],
+    refused: list[str],
+) -> Iterator[str]:
+    """Give the texts that hold a token. The others, which have no vector, are told and kept."""
+    tokenizer, limit = pretrained.tokenizer, pretrained.card["max_tokens"]
+    n_around = len(tokenizer.before) + len(tokenizer.after)
+    for text in texts:
+        n = len(tokenizer.encode(text))
+        if n == n_around:
+            print(f"error: {text!r} holds nothing to embed; leave it out", file=sys.stderr)
+            refused.append(text)
+            continue
+        if n > limit:
+            print(f"note: {text[:20] + '…'!r} is cut to {limit} tokens", file=sys.stderr)
+        yield text
 
 
 def _vectors(
     texts: Iterable[str],
     pretrained: Pretrained[SentenceEncoder, WordPieceTokenizer],
-    batch_size: int | None,
+    batch_size: int,
 ) -> Iterator[tuple[str, Tensor]]:
     """Give each text with its vector, a batch at a time."""
     import torch
 
     tokenizer, limit = pretrained.tokenizer, pretrained.card["max_tokens"]
-    for texts_of_batch in batches(texts, batch_size or BATCH_SIZE):
-        for text in texts_of_batch:
-            # A token covers a character at least, so most texts need no second look.
-            n = len(tokenizer.encode(text)) if len(text) + 2 > limit else 0
-            if n > limit:
-                print(f"note: {text[:20] + '…'!r} is cut to {limit} tokens", file=sys.stderr)
+    for texts_of_batch in batches(texts, batch_size):
         batch = tokenizer.encode_batch(texts_of_batch, max_length=limit)
         device = next(pretrained.model.parameters()).device
         with torch.inference_mode():
@@ -113,7 +128,9 @@ def _vectors(
 
 
 def _print_table(pairs: Sequence[tuple[str, Tensor]]) -> None:
-    """Print the products of all vectors with all."""
+    """Print the products of all vectors with all; nothing where there are none."""
+    if not pairs:
+        return
     names = [_flat(text) for text, _ in pairs]
     print("\t".join(["", *names]))
     for name, (_, vector) in zip(names, pairs, strict=True):

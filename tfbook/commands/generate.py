@@ -151,6 +151,15 @@ class Writer:
                 return self.write(text)
             turns = turns[2:]  # the oldest question with its answer
 
+    def check(self) -> None:
+        """Raise what every answer would raise, the shortest too; nothing is read.
+
+        Raises:
+            ValueError: the answer cannot fit the model, or an option has an impossible value.
+        """
+        shortest = self.tokenizer.apply_chat_template([{"role": "user", "content": "?"}])
+        self._steps(list(self.tokenizer.encode(shortest)))
+
     def write(self, text: str) -> str:
         """Continue a text.
 
@@ -160,12 +169,22 @@ class Writer:
         Returns:
             What was written.
         """
-        from tfbook.generation import stream
-
         ids = list(self.tokenizer.encode(text))
         self._forget_what_differs(ids)
         written = []
-        for step in stream(
+        for step in self._steps(ids):
+            self._read.append(int(step.ids))
+            (piece,) = step.texts or ("",)
+            written.append(piece)
+            print(piece, end="", flush=True)
+        print(flush=True)
+        return "".join(written)
+
+    def _steps(self, ids: list[int]) -> Any:
+        """The steps of an answer. Arguments are checked at once, and not at the first step."""
+        from tfbook.generation import stream
+
+        return stream(
             self.model,
             [ids],
             max_new_tokens=self.max_new_tokens,
@@ -174,13 +193,7 @@ class Writer:
             stop=self.stop,
             tokenizer=self.tokenizer,
             cache=self._cache,
-        ):
-            self._read.append(int(step.ids))
-            (piece,) = step.texts or ("",)
-            written.append(piece)
-            print(piece, end="", flush=True)
-        print(flush=True)
-        return "".join(written)
+        )
 
     def _forget_what_differs(self, ids: list[int]) -> None:
         """Leave in the cache what it shares with a new text, whose last token must be new."""
@@ -204,6 +217,7 @@ def _talk(writer: Writer) -> int:
         "--chat needs a model that was trained to talk; use --model smollm2-135m-instruct",
     )
     writer.remember()
+    writer.check()
     watched = sys.stdin.isatty()
     if watched:
         print(f"{LEAVE} or the end of the input leaves, {RENEW} forgets", file=sys.stderr)
@@ -238,7 +252,10 @@ def _prompt(given: str | None) -> str:
     text = sys.stdin.read() if given in (None, "-") else given or ""
     # A line's end belongs to the line, and not to the prompt.
     text = text.removeprefix("\ufeff").removesuffix("\n").removesuffix("\r")
-    require(text != "", "the prompt is empty; give a text to continue or to answer")
+    require(
+        text.strip() != "",
+        "the prompt is empty or blank; give a text to continue or to answer",
+    )
     return text
 
 

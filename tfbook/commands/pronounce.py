@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tfbook.commands.reading import BAD_INPUT, batches, lines
+from tfbook.commands.reading import batches, exit_status, lines
 
 # Words that are decoded, and printed, together.
 BATCH_SIZE = 256
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     # Such small products gain little from a second thread, and lose much on a busy machine.
     torch.set_num_threads(1)
     pronouncer = hub.load("g2p")
-    status = 0
+    n_done = n_refused = 0
     words: list[str] = options.words
     # A person who types sees each answer at once.
     batch_size = 1 if not words and sys.stdin.isatty() else BATCH_SIZE
@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
                 good.append(word)
             else:
                 print(f"error: {error}", file=sys.stderr)
-                status = BAD_INPUT
+                n_refused += 1
         for word, phonemes in zip(good, pronounce(good, pronouncer, decode=greedy), strict=True):
             print(f"{word}\t{' '.join(phonemes)}", flush=batch_size == 1)
-    return status
+        n_done += len(good)
+    return exit_status(n_done=n_done, n_refused=n_refused)

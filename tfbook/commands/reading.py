@@ -40,3 +40,18 @@ def batches(words: Iterable[str], size: int) -> Iterator[list[str]]:
     rest = iter(words)
     while batch := list(itertools.islice(rest, size)):
         yield batch
+
+
+def exit_status(*, n_done: int, n_refused: int) -> int:
+    """Tell how much of the input could be used.
+
+    Args:
+        n_done: texts that were.
+        n_refused: texts that were not, each named on standard error.
+
+    Returns:
+        0 all of it, even where there was none; 1 a part; 2 nothing.
+    """
+    if n_refused == 0:
+        return 0
+    return BAD_INPUT if n_done else CANNOT_RUN

@@ -6,15 +6,20 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
+from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require, require_positive
+from tfbook.tokenizers.encoding import as_text
 
 Ids = Sequence[int] | Int[Tensor, " n"]
 Prompt = Sequence[int] | Int[Tensor, " n_prompt"]
+
+_TEXT = "give the text that ids stand for"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +118,9 @@ def perplexity(
         model: gives logits ``(batch, n, vocab)`` for ids ``(batch, n)``; a module is used in its
             present mode and should be in evaluation mode.
         ids: tokens of ``text``, ``(n,)``.
-        text: what ``ids`` stand for; its characters and bytes are counted.
+        text: what ``ids`` stand for; its characters and bytes are counted. Surrogates count as
+            the tokenizers read them: two that make a pair are its character, and a lone one is
+            U+FFFD, three bytes.
         prompt: tokens that are read before the first of ``ids`` and not scored: at least one,
             such as the begin token, or the tokens of the text before.
         window: most tokens that the model reads at a time.
@@ -126,8 +133,9 @@ def perplexity(
 
     Raises:
         ValueError: no ids, no text, no prompt, ids that are not one row of integers or outside
-            the model's vocabulary, ``window`` or ``batch_tokens`` below one, ``stride``
-            outside ``1 … window``, or a loss that is NaN.
+            the model's vocabulary, a text that is no string, ``window`` or ``batch_tokens`` below
+            one, ``stride`` outside ``1 … window``, one of the three that is no integer, or a loss
+            that is NaN.
 
     Example:
         >>> uniform = lambda ids: torch.zeros(*ids.shape, 7)
@@ -138,7 +146,9 @@ def perplexity(
     Source: "Perplexity of fixed-length models" in the documentation of transformers (strides).
     Chapter: 05.
     """
-    require(len(text) > 0, "text is empty; give the text that ids stand for")
+    require(isinstance(text, str), f"text={text!r:.40} must be a string; {_TEXT}")
+    require(len(text) > 0, f"text is empty; {_TEXT}")
+    text = as_text(text)
     losses = token_losses(
         model, ids, prompt=prompt, window=window, stride=stride, batch_tokens=batch_tokens
     )
@@ -186,8 +196,7 @@ def token_losses(
 
     Source: see :func:`perplexity`. Chapter: 05.
     """
-    stride = max(1, window // 2) if stride is None else stride
-    _require_windows(window, stride, batch_tokens)
+    stride = _checked_stride(window, stride, batch_tokens)
     before, after = _row("prompt", prompt)[-window:], _row("ids", ids)
     row = torch.cat([before, after]).to(_device(model))
     n_read = min(window, len(row) - 1)
@@ -241,7 +250,16 @@ def _exp(nats: float) -> float:
 
 
 def _row(name: str, ids: Sequence[int] | Tensor) -> Int[Tensor, " n"]:
-    row = ids if isinstance(ids, Tensor) else torch.tensor(list(ids), dtype=torch.int64)
+    if isinstance(ids, Tensor):
+        row = ids
+    else:
+        try:
+            row = torch.tensor([index(token) for token in ids], dtype=torch.int64)
+        except (TypeError, ValueError) as error:  # ValueError: a number of more than 64 bits
+            raise ValueError(
+                f"{name}={ids!r:.40} must be one row of integers; encode the text, and score one "
+                "text at a time"
+            ) from error
     require(
         row.ndim == 1 and not row.is_floating_point() and row.dtype != torch.bool,
         f"{name} has shape {tuple(row.shape)} and dtype {row.dtype}, but must be one row of "
@@ -256,13 +274,22 @@ def _row(name: str, ids: Sequence[int] | Tensor) -> Int[Tensor, " n"]:
     return row.to("cpu", torch.int64)
 
 
-def _require_windows(window: int, stride: int, batch_tokens: int) -> None:
-    require_positive("window", window)
-    require_positive("batch_tokens", batch_tokens)
+def _checked_stride(window: int, stride: int | None, batch_tokens: int) -> int:
+    """The stride, half a window where none is given."""
+    sizes = {"window": window, "batch_tokens": batch_tokens}
+    for name, size in {**sizes, "stride": 1 if stride is None else stride}.items():
+        require(
+            isinstance(size, SupportsIndex),
+            f"{name}={size!r} must be an integer; give a number of tokens",
+        )
+    for name, size in sizes.items():
+        require_positive(name, size)
+    stride = max(1, window // 2) if stride is None else stride
     require(
         1 <= stride <= window,
         f"stride={stride} must lie in [1, window={window}]; a longer one would leave tokens out",
     )
+    return stride
 
 
 def _device(model: Callable[[Tensor], Tensor]) -> torch.device:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from tfbook.checks import require
+from tfbook.generation.arguments import require_number
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,10 @@ class BeamRules:
         length_penalty: exponent of the length.
         early_stopping: when to stop.
 
+    Raises:
+        ValueError: a length penalty that is not finite, or another ``early_stopping`` than the
+            three.
+
     Chapter: 23.
     """
 
@@ -28,6 +36,19 @@ class BeamRules:
     eos_ids: tuple[int, ...]
     length_penalty: float
     early_stopping: bool | None
+
+    def __post_init__(self) -> None:
+        """Check what would rank wrongly in silence."""
+        require_number("length_penalty", self.length_penalty)
+        require(
+            math.isfinite(self.length_penalty),
+            f"length_penalty={self.length_penalty} must be finite; 0 ranks by probability",
+        )
+        require(
+            self.early_stopping is None or isinstance(self.early_stopping, bool),
+            f"early_stopping={self.early_stopping!r} must be True, False or None; None is what "
+            "others call 'never'",
+        )
 
     @property
     def n_candidates(self) -> int:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tfbook.checks import require_state
+from tfbook.checks import require, require_state
 from tfbook.generation.draws import Uniforms, draw
 from tfbook.generation.protocols import Processor
 from tfbook.generation.sampling import Sampling
@@ -30,6 +30,34 @@ class Chosen:
     ids: Int[Tensor, "rows"]
     log_probs: Float[Tensor, "rows"] | None = None
     processed_log_probs: Float[Tensor, "rows"] | None = None
+
+
+def require_choosing(sampling: Sampling, processors: Sequence[Processor]) -> None:
+    """Raise unless tokens can be chosen so.
+
+    Args:
+        sampling: the caller's.
+        processors: the caller's.
+
+    Raises:
+        ValueError: another object than a :class:`Sampling`, or something else than a list of
+            functions.
+    """
+    require(
+        isinstance(sampling, Sampling),
+        f"sampling={sampling!r} must be a Sampling; write Sampling(temperature=0.7), or leave it "
+        "out for greedy choices",
+    )
+    require(
+        isinstance(processors, Sequence),
+        f"processors={processors!r} must be a list of functions; for one write [processor]",
+    )
+    for i, processor in enumerate(processors):
+        require(
+            callable(processor),
+            f"processors[{i}]={processor!r} cannot be called; give functions from (ids, logits) to "
+            "logits",
+        )
 
 
 def all_processors(
@@ -86,6 +114,7 @@ class Choice:
             The tokens.
 
         Raises:
+            ValueError: a processor gives no logits of the same shape.
             RuntimeError: the processors leave no token, or the logits are not numbers.
         """
         if self._plain:
@@ -117,10 +146,14 @@ def process(
         New logits, at least one of each row above −∞.
 
     Raises:
+        ValueError: a processor gives no logits of the same shape.
         RuntimeError: the processors leave no token, or the logits are not numbers.
     """
     for processor in processors:
-        logits = processor(ids, logits)
+        new = processor(ids, logits)
+        if not (isinstance(new, Tensor) and new.shape == logits.shape and new.is_floating_point()):
+            raise ValueError(_no_logits(processor, new, logits))
+        logits = new
     best = logits.amax(dim=-1)
     if not bool((best > -torch.inf).all()):  # a NaN fails the comparison too
         row = int((~(best > -torch.inf)).nonzero()[0, 0])
@@ -130,6 +163,17 @@ def process(
             "tokens; check the model's weights, and relax the processors",
         )
     return logits
+
+
+def _no_logits(processor: Processor, given: object, logits: Tensor) -> str:
+    what = f"an object of type {type(given).__name__}"
+    if isinstance(given, Tensor):
+        what = f"a tensor of shape {tuple(given.shape)} and dtype {given.dtype}"
+    return (
+        f"processor {getattr(processor, '__name__', repr(processor))} returned "
+        f"{'None' if given is None else what}, but must return floating-point logits of shape "
+        f"{tuple(logits.shape)}; return them also where they were changed in place"
+    )
 
 
 def log_p_of(

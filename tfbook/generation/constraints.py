@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require, require_positive
+from tfbook.generation.arguments import is_integer
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,8 @@ class NoRepeatNGram:
     def __post_init__(self) -> None:
         """Check the range."""
         require(
-            isinstance(self.n, int) and self.n >= 1,
-            f"no_repeat_ngram={self.n} must be an integer of at least 1; None forbids nothing",
+            is_integer(self.n) and self.n >= 1,
+            f"no_repeat_ngram={self.n!r} must be an integer of at least 1; None forbids nothing",
         )
 
     def __call__(
@@ -279,7 +280,7 @@ class MinimumLength:
 
 def _require_ids(name: str, ids: Sequence[int]) -> None:
     require(len(ids) > 0, f"{name} is empty, but must hold at least one; leave it out instead")
-    bad = [i for i in ids if not isinstance(i, int) or i < 0]
+    bad = [i for i in ids if not is_integer(i) or i < 0]
     require(not bad, f"{name} holds {bad[:1]}, but must hold integers of at least 0; encode first")
 
 

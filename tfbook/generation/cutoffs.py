@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require
+from tfbook.generation.arguments import is_integer, require_number
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Temperature:
         temperature: :math:`\tau > 0`.
 
     Raises:
-        ValueError: it is not positive, or not finite.
+        ValueError: it is not a positive, finite number.
 
     Example:
         >>> Temperature(0.5)(torch.zeros(1, 0).long(), torch.tensor([[1.0, 2.0]]))
@@ -34,6 +35,7 @@ class Temperature:
 
     def __post_init__(self) -> None:
         """Check the range."""
+        require_number("temperature", self.temperature)
         require(
             0 < self.temperature < float("inf"),
             f"temperature={self.temperature} must be positive and finite; for greedy choices leave "
@@ -65,7 +67,7 @@ class TopK:
         k: tokens kept; beyond the vocabulary, all.
 
     Raises:
-        ValueError: it is below one.
+        ValueError: it is no integer, or below one.
 
     Example:
         >>> TopK(2)(torch.zeros(1, 0).long(), torch.tensor([[3.0, 1.0, 2.0]]))
@@ -79,8 +81,8 @@ class TopK:
     def __post_init__(self) -> None:
         """Check the range."""
         require(
-            isinstance(self.k, int) and self.k >= 1,
-            f"top_k={self.k} must be an integer of at least 1; None keeps all tokens",
+            is_integer(self.k) and self.k >= 1,
+            f"top_k={self.k!r} must be an integer of at least 1; None keeps all tokens",
         )
 
     def __call__(
@@ -112,7 +114,7 @@ class TopP:
         p: mass to keep, in ``(0, 1]``; 1 keeps all.
 
     Raises:
-        ValueError: it lies outside.
+        ValueError: it lies outside, or is no number.
 
     Example:
         >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
@@ -126,6 +128,7 @@ class TopP:
 
     def __post_init__(self) -> None:
         """Check the range."""
+        require_number("top_p", self.p)
         require(
             0 < self.p <= 1, f"top_p={self.p} must lie in (0, 1]; 1 or None keeps the whole mass"
         )
@@ -160,7 +163,7 @@ class MinP:
         p: the share, in ``(0, 1]``.
 
     Raises:
-        ValueError: it lies outside.
+        ValueError: it lies outside, or is no number.
 
     Example:
         >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
@@ -174,6 +177,7 @@ class MinP:
 
     def __post_init__(self) -> None:
         """Check the range."""
+        require_number("min_p", self.p)
         require(0 < self.p <= 1, f"min_p={self.p} must lie in (0, 1]; None keeps all tokens")
 
     def __call__(
@@ -205,7 +209,7 @@ class Typical:
         p: mass to keep, in ``(0, 1]``; 1 keeps all.
 
     Raises:
-        ValueError: it lies outside.
+        ValueError: it lies outside, or is no number.
 
     Example:
         >>> logits = torch.tensor([[0.9, 0.06, 0.04]]).log()
@@ -219,6 +223,7 @@ class Typical:
 
     def __post_init__(self) -> None:
         """Check the range."""
+        require_number("typical_p", self.p)
         require(
             0 < self.p <= 1,
             f"typical_p={self.p} must lie in (0, 1]; 1 or None keeps the whole mass",

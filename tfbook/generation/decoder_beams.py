@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 import torch
 from einops import rearrange
-from jaxtyping import Int
 from torch import Tensor
 
 from tfbook.checks import require, require_divisible, require_positive
+from tfbook.generation.arguments import as_integer, require_number
 from tfbook.generation.beam_group import BeamGroup, BeamRules, Hypotheses
-from tfbook.generation.choosing import all_processors, process
+from tfbook.generation.choosing import all_processors, process, require_choosing
 from tfbook.generation.ends import Ends, read_ends
 from tfbook.generation.next_token import NextToken
-from tfbook.generation.prompts import Prompts, read_prompts, require_room
+from tfbook.generation.prompts import PromptIds, Prompts, read_prompts, require_room
 from tfbook.generation.protocols import LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 
 
 def generate_beams(
     model: LanguageModel,
-    ids: Int[Tensor, "batch n"] | Sequence[Sequence[int]],
+    ids: PromptIds,
     *,
     max_new_tokens: int,
     n_beams: int,
@@ -60,7 +60,8 @@ def generate_beams(
 
     Args:
         model: in evaluation mode.
-        ids: prompts: ``(batch, n)`` without padding, or lists of ids of any lengths.
+        ids: prompts: lists of ids, a tokenizer's batch, or a tensor without padding; see
+            :func:`generate`.
         max_new_tokens: most tokens to write, the end token included.
         n_beams: sequences kept, over all groups.
         n_groups: of beams; 1 is plain beam search.
@@ -81,8 +82,10 @@ def generate_beams(
     Raises:
         ValueError: what :func:`generate` refuses; a ``sampling`` that draws; ``n_beams`` that the
             groups do not divide or the vocabulary is too small for; more sequences than beams;
-            a diversity penalty that is negative, or without groups.
-        RuntimeError: processors forbid every token.
+            a diversity penalty that is negative, or without groups; a length penalty that is not
+            finite; or another ``early_stopping`` than the three.
+        RuntimeError: processors forbid every token, or the model's rotary scaling depends on the
+            length (``dynamic``), which needs ``use_cache=False``.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
@@ -94,7 +97,11 @@ def generate_beams(
 
     Source: Graves 2012, section 3; Vijayakumar et al. 2018, algorithm 1 (groups). Chapter: 23.
     """
-    _require_beams(model, n_beams, n_groups, n_sequences, diversity_penalty)
+    n_beams, n_groups = as_integer("n_beams", n_beams), as_integer("n_groups", n_groups)
+    n_sequences = as_integer("n_sequences", n_sequences)
+    max_new_tokens = as_integer("max_new_tokens", max_new_tokens)
+    _require_beams(n_beams, n_groups, n_sequences, diversity_penalty)
+    require_choosing(sampling, processors)
     require(
         sampling.is_greedy,
         f"sampling={sampling} draws, and beams do not; leave out temperature, cut-offs and seed, "
@@ -200,15 +207,14 @@ def _trimmed(found: Hypotheses) -> Hypotheses:
     )
 
 
-def _require_beams(
-    model: LanguageModel, n_beams: int, n_groups: int, n_sequences: int, penalty: float
-) -> None:
+def _require_beams(n_beams: int, n_groups: int, n_sequences: int, penalty: float) -> None:
     require_divisible("n_beams", n_beams, "n_groups", n_groups)
     require_positive("n_sequences", n_sequences)
     require(
         n_sequences <= n_beams,
         f"n_sequences={n_sequences} must be at most n_beams={n_beams}; search with more beams",
     )
+    require_number("diversity_penalty", penalty)
     require(
         0 <= penalty < float("inf"),
         f"diversity_penalty={penalty} must be at least 0 and finite; 0 turns it off",

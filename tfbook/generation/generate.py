@@ -13,6 +13,7 @@ from tfbook.attention import KVCache
 from tfbook.generation.choosing import Chosen
 from tfbook.generation.decoding import Decoding
 from tfbook.generation.ends import read_ends
+from tfbook.generation.prompts import PromptIds
 from tfbook.generation.protocols import Decoder, LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 from tfbook.generation.starting import Choosing, Reading, start
@@ -48,7 +49,7 @@ class Generation:
 
 def generate(
     model: LanguageModel,
-    ids: Int[Tensor, "batch n"] | Sequence[Sequence[int]],
+    ids: PromptIds,
     *,
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008  (it is frozen)
@@ -75,8 +76,9 @@ def generate(
 
     Args:
         model: in evaluation mode.
-        ids: prompts: ``(batch, n)`` without padding, or lists of ids of any lengths, which are
-            padded on the left inside.
+        ids: prompts: lists of ids of any lengths; a :class:`tfbook.tokenizers.Batch`, padded on
+            either side; or a tensor ``(batch, n)`` without padding, which could not be told from
+            tokens.
         max_new_tokens: most tokens to write, the end token included.
         sampling: how a token is chosen.
         processors: functions from ``(ids, logits)`` to logits, with ids ``(rows, n)`` of prompt
@@ -89,8 +91,10 @@ def generate(
         n_sequences: sequences for each prompt.
         return_log_probs: give log-probabilities too.
         cache: one to use, from ``model.new_cache``: empty, or holding the first tokens of
-            ``ids``, which are then not computed again. Afterwards it holds all but the last
-            token (with several sequences, the prompt).
+            ``ids``, which are then not computed again. It holds keys and values and no ids, so
+            other tokens in it are not noticed: leave in it what it shares with ``ids``, by
+            :meth:`tfbook.attention.KVCache.crop`. Afterwards it holds all but the last token
+            (with several sequences, the prompt).
         use_cache: keep keys and values between steps; off, all is computed again each step.
         chunk: tokens of the prompt that go through the model at a time; None means all.
 
@@ -99,11 +103,14 @@ def generate(
 
     Raises:
         ValueError: prompts that are empty, of floats or not of the vocabulary; prompt and new
-            tokens beyond the model's ``max_length``; a model in training mode; several greedy
-            sequences, which would be equal; stop strings without tokenizer; special tokens that
-            are not of the vocabulary; another number of seeds than prompts; or a cache for
-            other prompts.
-        RuntimeError: the cache has no room, or processors forbid every token.
+            tokens beyond the model's ``max_length``; a model in training mode, or without
+            ``config`` and ``new_cache``; several greedy sequences, which would be equal; stop
+            strings without tokenizer; special tokens that are not of the vocabulary; another
+            number of seeds than prompts; a processor that gives no logits of the same shape; a
+            cache for another number of prompts or other padding; or an argument of another type.
+        RuntimeError: the cache has no room, or holds the whole prompt; processors forbid every
+            token; or the model's rotary scaling depends on the length (``dynamic``), which no
+            cache can serve: it needs ``use_cache=False``.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig

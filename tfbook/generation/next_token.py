@@ -22,7 +22,8 @@ class NextToken:
         prompts: what it continues.
         max_length: of prompt and new tokens, padding included: the room in the cache.
         use_cache: keep keys and values between steps; off, all is computed again each step.
-        cache: one that may hold the first tokens of the prompts already; None makes one.
+        cache: one that may hold the first tokens of the prompts already, which is not checked:
+            it holds keys and no ids. None makes one.
         chunk: tokens of the prompt that go through the model at a time; None means all.
 
     Raises:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require
+from tfbook.generation.arguments import require_number
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RepetitionPenalty:
 
     def __post_init__(self) -> None:
         """Check the range."""
+        require_number("repetition_penalty", self.penalty)
         require(
             0 < self.penalty < float("inf"),
             f"repetition_penalty={self.penalty} must be positive and finite; 1 changes nothing",
@@ -91,6 +93,7 @@ class FrequencyPenalty:
         """Check the ranges."""
         for name in ("frequency", "presence"):
             value = getattr(self, name)
+            require_number(f"{name}_penalty", value)
             require(
                 abs(value) < float("inf"),
                 f"{name}_penalty={value} must be finite; to forbid tokens use BannedTokens",

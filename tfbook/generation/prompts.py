@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from tfbook.checks import require, require_positive
+from tfbook.generation.arguments import is_integer, require_language_model
 from tfbook.generation.protocols import LanguageModel
+from tfbook.tokenizers.batching import Batch
 
 #: What stands before a short prompt: no token has this id, so no processor takes it for one.
 PADDING = -1
+
+#: Several prompts. Only a batch of a tokenizer tells its padding.
+PromptIds = (
+    Batch
+    | Integer[Tensor, "batch _n"]
+    | Integer[np.ndarray, "batch _n"]
+    | Sequence[Iterable[SupportsIndex]]
+)
 
 
 @dataclass(frozen=True)
@@ -52,21 +65,20 @@ class Prompts:
         )
 
 
-def read_prompts(
-    model: LanguageModel, ids: Int[Tensor, "batch n"] | Sequence[Sequence[int]]
-) -> Prompts:
+def read_prompts(model: LanguageModel, ids: PromptIds) -> Prompts:
     """Check prompts and join them to one tensor.
 
     Args:
         model: in evaluation mode; tells the vocabulary and the device.
-        ids: ``(batch, n)``, all of one length, or lists of ids of any lengths.
+        ids: ``(batch, n)``, all of one length; lists of ids of any lengths; or a tokenizer's
+            :class:`tfbook.tokenizers.Batch`, padded on either side.
 
     Returns:
         The prompts, on the model's device.
 
     Raises:
         ValueError: there is no prompt or an empty one, ids that are not integers or not of the
-            vocabulary, another shape, or a model in training mode.
+            vocabulary, another shape, no language model, or one in training mode.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
@@ -78,12 +90,13 @@ def read_prompts(
 
     Chapter: 23.
     """
+    require_language_model("model", model)
     require_evaluating("model", model)
     device = next(model.parameters()).device
     if isinstance(ids, Tensor):
         prompts = Prompts(_checked(ids).to(device, torch.int64), None)
     else:
-        prompts = _joined(ids, device)
+        prompts = _joined(id_lists("ids", ids), device)
     vocab = model.config.vocab_size
     real = prompts.ids if prompts.padding is None else prompts.ids[prompts.ids != PADDING]
     low, high = (int(edge) for edge in real.aminmax())
@@ -95,6 +108,32 @@ def read_prompts(
     return prompts
 
 
+def id_lists(name: str, ids: PromptIds) -> list[list[int]]:
+    """Give prompts as lists, without padding.
+
+    Args:
+        name: of the argument.
+        ids: its value.
+
+    Returns:
+        The ids of each prompt, perhaps none.
+
+    Raises:
+        ValueError: they are no lists of integers.
+    """
+    rows: object = ids
+    if isinstance(ids, Batch):
+        rows = [row[real] for row, real in zip(ids.ids, ids.mask, strict=True)]
+    elif isinstance(ids, Tensor | np.ndarray):
+        rows = ids.tolist()
+    if not isinstance(rows, Sequence):
+        raise ValueError(
+            f"{name}={ids!r} is no list of {'prompts' if name == 'ids' else name}; give lists of "
+            "ids, a tensor (batch, n) or a tokenizer's Batch"
+        )
+    return [_row(f"{name}[{i}]", row) for i, row in enumerate(rows)]
+
+
 def require_room(model: LanguageModel, n_prompt: int, max_new_tokens: int) -> None:
     """Raise unless prompt and new tokens fit the model.
 
@@ -104,12 +143,8 @@ def require_room(model: LanguageModel, n_prompt: int, max_new_tokens: int) -> No
         max_new_tokens: to write.
 
     Raises:
-        ValueError: ``max_new_tokens`` is no integer or below one, or they do not fit.
+        ValueError: ``max_new_tokens`` is below one, or they do not fit.
     """
-    require(
-        isinstance(max_new_tokens, int),
-        f"max_new_tokens={max_new_tokens!r} must be an integer; give a number of tokens",
-    )
     require_positive("max_new_tokens", max_new_tokens)
     longest = model.config.max_length
     require(
@@ -136,7 +171,7 @@ def require_evaluating(name: str, model: LanguageModel | nn.Module) -> None:
     )
 
 
-def require_token(model: LanguageModel, name: str, token: int) -> None:
+def require_token(model: LanguageModel, name: str, token: SupportsIndex) -> None:
     """Raise unless a special token is of the vocabulary.
 
     Args:
@@ -145,11 +180,16 @@ def require_token(model: LanguageModel, name: str, token: int) -> None:
         token: its id.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not, or is the token's text.
     """
+    require(
+        not isinstance(token, str),
+        f"{name}={token!r} is text, but must be a token's id; use tokenizer.{name} or "
+        f"tokenizer.token_to_id({token!r})",
+    )
     vocab = model.config.vocab_size
     require(
-        isinstance(token, int) and 0 <= token < vocab,
+        is_integer(token) and 0 <= operator.index(token) < vocab,
         f"{name}={token!r} must lie in [0, vocab_size={vocab}); take it from the tokenizer that "
         "belongs to this model",
     )
@@ -174,22 +214,28 @@ def _checked(ids: Tensor) -> Tensor:
     return ids
 
 
-def _joined(rows: Sequence[Sequence[int]], device: torch.device) -> Prompts:
+def _joined(rows: list[list[int]], device: torch.device) -> Prompts:
     require(len(rows) > 0, "ids=[] holds no prompt; give at least one list of ids")
     for i, row in enumerate(rows):
-        require(
-            isinstance(row, Sequence) and not isinstance(row, str),
-            f"ids[{i}]={row!r} must be a list of ids; for one prompt write [ids], and encode texts",
-        )
         require(
             len(row) > 0,
             f"ids[{i}] is empty; begin with at least one token, such as the tokenizer's bos_id",
         )
-        bad = [token for token in row if not isinstance(token, int) or isinstance(token, bool)]
-        require(not bad, f"ids[{i}] holds {bad[:1]}, but must hold integers; encode the text")
     longest = max(len(row) for row in rows)
     require(all(min(row) >= 0 for row in rows), "ids holds a negative id; ids start at 0")
-    padded = [[PADDING] * (longest - len(row)) + list(row) for row in rows]
+    padded = [[PADDING] * (longest - len(row)) + row for row in rows]
     padding = torch.tensor([longest - len(row) for row in rows], device=device)
     ids = torch.tensor(padded, device=device)
     return Prompts(ids, padding if bool((padding > 0).any()) else None)
+
+
+def _row(name: str, given: object) -> list[int]:
+    row = given.tolist() if isinstance(given, Tensor | np.ndarray) else given
+    if not isinstance(row, Sequence) or isinstance(row, str):
+        raise ValueError(
+            f"{name}={row!r} must be a list of ids; for one prompt write [ids], and encode texts"
+        )
+    # Most are Python's own, and there may be many.
+    bad = [token for token in row if type(token) is not int and not is_integer(token)]
+    require(not bad, f"{name} holds {bad[:1]}, but must hold integers; encode the text")
+    return [operator.index(token) for token in row]

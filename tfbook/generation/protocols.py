@@ -15,6 +15,7 @@ from tfbook.attention import KVCache
 Processor = Callable[[Tensor, Tensor], Tensor]
 
 
+@runtime_checkable
 class Sizes(Protocol):
     """The part of a model's configuration that decoding reads.
 

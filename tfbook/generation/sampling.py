@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from tfbook.checks import require
+from tfbook.generation.arguments import is_integer, require_number, several
 from tfbook.generation.constraints import NoRepeatNGram
 from tfbook.generation.cutoffs import MinP, Temperature, TopK, TopP, Typical
 from tfbook.generation.penalties import FrequencyPenalty, RepetitionPenalty
@@ -64,24 +67,26 @@ class Sampling:
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     no_repeat_ngram: int | None = None
-    seed: int | Sequence[int] | None = None
+    seed: SupportsIndex | Collection[SupportsIndex] | None = None
 
     def __post_init__(self) -> None:
         """Check every setting, by making what it stands for."""
+        if self.temperature is not None:
+            require_number("temperature", self.temperature)
         require(
             self.temperature is None or 0 <= self.temperature < float("inf"),
             f"temperature={self.temperature} must be at least 0 and finite; 0 is greedy, 1 is the "
             "model's own distribution",
         )
+        seeds = several(self.seed)
         require(
-            self.seed is None or len(self.seeds) > 0,
+            self.seed is None or len(seeds) > 0,
             "seed=[] must hold one for each prompt; None draws without",
         )
-        for seed in self.seeds:
-            require(
-                isinstance(seed, int) and seed >= 0,
-                f"seed={self.seed!r} must be an integer of at least 0, or one such for each prompt",
-            )
+        require(
+            all(is_integer(seed) and operator.index(seed) >= 0 for seed in seeds),
+            f"seed={self.seed!r} must be an integer of at least 0, or one such for each prompt",
+        )
         self.cutoffs()
         self.penalties(prompt_length=0)
 
@@ -96,9 +101,7 @@ class Sampling:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds as a tuple; empty where there is none."""
-        if self.seed is None:
-            return ()
-        return tuple(self.seed) if isinstance(self.seed, Sequence) else (self.seed,)
+        return tuple(operator.index(seed) for seed in several(self.seed))
 
     def penalties(self, *, prompt_length: int) -> list[Processor]:
         """Give what acts on the logits before anything else.

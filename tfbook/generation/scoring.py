@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require
-from tfbook.generation.prompts import read_prompts, require_room
+from tfbook.generation.prompts import PromptIds, id_lists, read_prompts, require_room
 from tfbook.generation.protocols import LanguageModel
 
 
@@ -35,8 +34,8 @@ class Scores:
 @torch.no_grad()
 def score(
     model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    continuations: Sequence[Sequence[int]],
+    prompts: PromptIds,
+    continuations: PromptIds,
 ) -> Scores:
     r"""Give the log-probability of each continuation of each prompt, in one pass.
 
@@ -44,15 +43,17 @@ def score(
 
     Args:
         model: in evaluation mode.
-        prompts: lists of ids.
-        continuations: a list of ids for each prompt.
+        prompts: lists of ids, a tokenizer's batch, or a tensor without padding; see
+            :func:`generate`.
+        continuations: one for each prompt, in the same forms.
 
     Returns:
         The log-probabilities, float32.
 
     Raises:
-        ValueError: prompts or continuations that are empty, differ in number, are not of the
-            vocabulary or too long for the model, or a model in training mode.
+        ValueError: prompts or continuations that are empty, differ in number, hold no integers,
+            are not of the vocabulary or too long for the model; no language model, or one in
+            training mode.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
@@ -63,26 +64,26 @@ def score(
 
     Source: none. Chapter: 23.
     """
+    before, after = id_lists("prompts", prompts), id_lists("continuations", continuations)
     require(
-        len(prompts) == len(continuations),
-        f"there are {len(prompts)} prompts and {len(continuations)} continuations; give one for "
-        "each prompt, and repeat a prompt that has several",
+        len(before) == len(after),
+        f"there are {len(before)} prompts and {len(after)} continuations; give one for each "
+        "prompt, and repeat a prompt that has several",
     )
-    for i, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
+    for i, (prompt, continuation) in enumerate(zip(before, after, strict=True)):
         require(
             len(prompt) > 0 and len(continuation) > 0,
             f"prompts[{i}] has {len(prompt)} tokens and continuations[{i}] has "
             f"{len(continuation)}; both need at least one",
         )
-    whole = [[*p, *c] for p, c in zip(prompts, continuations, strict=True)]
-    joined = read_prompts(model, whole)
-    longest = max(len(continuation) for continuation in continuations)
+    joined = read_prompts(model, [[*p, *c] for p, c in zip(before, after, strict=True)])
+    longest = max(len(continuation) for continuation in after)
     require_room(model, joined.ids.shape[1] - longest, longest)
     # The padding is on the left, so all continuations end in the same column.
     log_p = joined.last_logits(model, longest + 1)[:, :-1].float().log_softmax(dim=-1)
     targets = joined.ids[:, -longest:].clamp(min=0)
     of_targets = rearrange(log_p.gather(2, targets[..., None]), "b n 1 -> b n")
-    return _to_the_left(of_targets, [len(continuation) for continuation in continuations])
+    return _to_the_left(of_targets, [len(continuation) for continuation in after])
 
 
 def _to_the_left(log_p: Tensor, lengths: list[int]) -> Scores:

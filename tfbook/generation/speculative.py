@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tfbook.checks import require, require_positive
-from tfbook.generation.choosing import all_processors
+from tfbook.generation.arguments import as_integer, require_language_model
+from tfbook.generation.choosing import all_processors, require_choosing
 from tfbook.generation.drafts import (
     CopyDraft,
     Distributions,
@@ -21,7 +22,7 @@ from tfbook.generation.drafts import (
 )
 from tfbook.generation.draws import Uniforms, draw
 from tfbook.generation.ends import Ends, read_ends
-from tfbook.generation.prompts import read_prompts, require_evaluating, require_room
+from tfbook.generation.prompts import PromptIds, read_prompts, require_evaluating, require_room
 from tfbook.generation.protocols import Decoder, LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 from tfbook.generation.text_pieces import TextPieces
@@ -53,7 +54,7 @@ class Speculation:
 
 def speculate(
     model: LanguageModel,
-    ids: Int[Tensor, "1 n"] | Sequence[Sequence[int]],
+    ids: PromptIds,
     *,
     draft: LanguageModel | PromptLookup,
     max_new_tokens: int,
@@ -80,7 +81,8 @@ def speculate(
 
     Args:
         model: in evaluation mode.
-        ids: one prompt, ``(1, n)`` or a list of one list of ids.
+        ids: one prompt: a list of one list of ids, a tokenizer's batch of one text, or
+            ``(1, n)`` without padding; see :func:`generate`.
         draft: a smaller model with the same vocabulary, or a :class:`PromptLookup`.
         max_new_tokens: most tokens to write, the end token included.
         n_guesses: :math:`\gamma`, most tokens guessed at a time.
@@ -95,8 +97,10 @@ def speculate(
 
     Raises:
         ValueError: what :func:`generate` refuses; more than one prompt; ``n_guesses`` below one;
-            a draft with another vocabulary, in training mode or with too short a maximum length.
-        RuntimeError: processors forbid every token.
+            a draft that is no language model, of another vocabulary, in training mode or with
+            too short a maximum length.
+        RuntimeError: processors forbid every token, or the rotary scaling of a model depends on
+            the length (``dynamic``), which no cache can serve; use :func:`generate`.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
@@ -108,7 +112,10 @@ def speculate(
 
     Source: Leviathan, Kalman and Matias 2023, algorithm 1. Chapter: 23.
     """
+    n_guesses = as_integer("n_guesses", n_guesses)
     require_positive("n_guesses", n_guesses)
+    max_new_tokens = as_integer("max_new_tokens", max_new_tokens)
+    require_choosing(sampling, processors)
     ends = read_ends(model, eos_id=eos_id, pad_id=0, stop=stop, tokenizer=tokenizer)
     prompts = read_prompts(model, ids)
     batch, width = prompts.ids.shape
@@ -234,6 +241,7 @@ class _Writing:
 def _require_draft(
     model: LanguageModel, draft: LanguageModel, width: int, max_new_tokens: int
 ) -> None:
+    require_language_model("draft", draft, or_else=", or a PromptLookup()")
     ours, theirs = model.config.vocab_size, draft.config.vocab_size
     require(
         ours == theirs,

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from tfbook.attention import KVCache
 from tfbook.checks import require, require_positive
-from tfbook.generation.choosing import Choice, all_processors
+from tfbook.generation.arguments import as_integer
+from tfbook.generation.choosing import Choice, all_processors, require_choosing
 from tfbook.generation.constraints import MinimumLength
 from tfbook.generation.decoding import Decoding
 from tfbook.generation.draws import Uniforms
 from tfbook.generation.ends import Ends
 from tfbook.generation.next_token import NextToken
-from tfbook.generation.prompts import read_prompts, require_room
+from tfbook.generation.prompts import PromptIds, read_prompts, require_room
 from tfbook.generation.protocols import LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 
@@ -33,6 +32,9 @@ class Choosing:
         n_sequences: for each prompt.
         with_log_probs: whether steps tell them.
 
+    Raises:
+        ValueError: something else than a :class:`Sampling`, a list of functions or integers.
+
     Chapter: 23.
     """
 
@@ -41,6 +43,12 @@ class Choosing:
     min_new_tokens: int
     n_sequences: int
     with_log_probs: bool
+
+    def __post_init__(self) -> None:
+        """Check what was passed, and make NumPy's integers Python's."""
+        require_choosing(self.sampling, self.processors)
+        for name in ("min_new_tokens", "n_sequences"):
+            object.__setattr__(self, name, as_integer(name, getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,9 @@ class Reading:
         use_cache: whether there is one at all.
         chunk: tokens of the prompt at a time.
 
+    Raises:
+        ValueError: something else than a cache or an integer.
+
     Chapter: 23.
     """
 
@@ -59,10 +70,20 @@ class Reading:
     use_cache: bool
     chunk: int | None
 
+    def __post_init__(self) -> None:
+        """Check what was passed, and make NumPy's integers Python's."""
+        require(
+            self.cache is None or isinstance(self.cache, KVCache),
+            f"cache is of type {type(self.cache).__name__}, but must be a KVCache; make it with "
+            "model.new_cache, or leave it out",
+        )
+        if self.chunk is not None:
+            object.__setattr__(self, "chunk", as_integer("chunk", self.chunk))
+
 
 def start(
     model: LanguageModel,
-    ids: Int[Tensor, "batch n"] | Sequence[Sequence[int]],
+    ids: PromptIds,
     *,
     max_new_tokens: int,
     choosing: Choosing,
@@ -89,6 +110,7 @@ def start(
     """
     prompts = read_prompts(model, ids)
     width, copies = prompts.ids.shape[1], choosing.n_sequences
+    max_new_tokens = as_integer("max_new_tokens", max_new_tokens)
     require_room(model, width, max_new_tokens)
     require_positive("n_sequences", copies)
     sampling = choosing.sampling

@@ -12,6 +12,7 @@ from torch import Tensor
 from tfbook.attention import KVCache
 from tfbook.generation.decoding import Decoding
 from tfbook.generation.ends import read_ends
+from tfbook.generation.prompts import PromptIds
 from tfbook.generation.protocols import Decoder, LanguageModel, Processor
 from tfbook.generation.sampling import Sampling
 from tfbook.generation.starting import Choosing, Reading, start
@@ -41,7 +42,7 @@ class Step:
 
 def stream(
     model: LanguageModel,
-    ids: Int[Tensor, "batch n"] | Sequence[Sequence[int]],
+    ids: PromptIds,
     *,
     max_new_tokens: int,
     sampling: Sampling = Sampling(),  # noqa: B008  (it is frozen)
@@ -65,7 +66,8 @@ def stream(
 
     Args:
         model: in evaluation mode.
-        ids: prompts: ``(batch, n)`` without padding, or lists of ids of any lengths.
+        ids: prompts: lists of ids, a tokenizer's batch, or a tensor without padding; see
+            :func:`generate`.
         max_new_tokens: most tokens to write, the end token included.
         sampling: how a token is chosen.
         processors: functions from ``(ids, logits)`` to logits.
@@ -85,6 +87,7 @@ def stream(
 
     Raises:
         ValueError: see :func:`generate`.
+        RuntimeError: see :func:`generate`.
 
     Example:
         >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig

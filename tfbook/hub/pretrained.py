@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 from torch import nn
 
-from tfbook.checks import require_choice
+from tfbook.checks import require, require_choice
 from tfbook.compression import cast_weights, quantize_int8
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -36,25 +36,36 @@ class Pretrained(Generic[Model, Tokenizer]):
 
 
 def require_device(device: torch.device | str) -> None:
-    """Raise unless tensors can be made on a device.
+    """Raise unless tensors with values can be made on a device.
 
     Args:
         device: such as ``cpu`` or ``cuda``.
 
     Raises:
-        ValueError: PyTorch does not know it, or cannot use it on this machine.
+        ValueError: it is None or ``meta``, or PyTorch does not know it or cannot use it on this
+            machine.
 
     Example:
         >>> require_device("cpu")
     """
+    require(
+        device is not None,
+        "device=None does not say where the weights go; use 'cpu', 'cuda', or "
+        "tfbook.device.best_device()",
+    )
     try:
-        torch.empty(0, device=device)
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        made = torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"device={str(device)!r} cannot be used here ({reason}); use 'cpu', or install the "
             "PyTorch that is made for it"
         ) from error
+    require(
+        made.device.type != "meta",
+        f"device={str(device)!r} holds shapes and no weights; use 'cpu', or a device of this "
+        "machine",
+    )
 
 
 def with_weights(model: Model, weights: Weights, device: torch.device | str) -> Model:

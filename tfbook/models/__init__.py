@@ -15,6 +15,7 @@ from tfbook.models.config import (
     count_parameters,
 )
 from tfbook.models.convert import (
+    SpecialIds,
     from_huggingface,
     from_huggingface_state,
     to_huggingface,
@@ -43,6 +44,7 @@ __all__ = [
     "SentenceEncoder",
     "SequenceClassifier",
     "SequenceClassifierConfig",
+    "SpecialIds",
     "StackConfig",
     "TextEncoder",
     "TextEncoderConfig",

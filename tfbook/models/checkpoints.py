@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors
 import safetensors.torch
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tfbook.checks import require, require_choice
+from tfbook.compression import Int8Embedding, Int8Linear
 from tfbook.files import write_atomic
 from tfbook.models.building import KINDS, Model, build_model
 
@@ -38,7 +39,8 @@ def save_model(
         dtype: to store floating-point weights in; None keeps theirs.
 
     Raises:
-        ValueError: the model is not one of this package's.
+        ValueError: the model is not one of this package's, or not whole (see
+            :func:`require_whole`): it could not be loaded again.
         OSError: the file cannot be written; what was there before is left alone.
 
     Example:
@@ -54,6 +56,7 @@ def save_model(
     """
     kind = type(model).__name__
     require_choice("model", kind, KINDS)
+    require_whole(model)
     tensors = untied_state(model)
     if dtype is not None:
         tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
@@ -92,6 +95,42 @@ def load_model(path: str | os.PathLike[str], *, device: torch.device | str = "cp
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     load_untied_state(model, tensors, str(path))
     return model.to(device).eval()
+
+
+def require_whole(model: Model) -> None:
+    """Raise where a model holds other tensors than one that is built with its configuration.
+
+    Layers that were replaced or taken out, and ties that were made or cut, would otherwise be
+    written as weights that are missing.
+
+    Args:
+        model: one of this package's.
+
+    Raises:
+        ValueError: its weights are of eight bits.
+        ValueError: a tensor is missing or superfluous.
+
+    Example:
+        >>> from tfbook.models import CausalLM, CausalLMConfig, StackConfig
+        >>> stack = StackConfig(d_model=4, n_heads=2, d_ff=8, n_layers=1)
+        >>> require_whole(CausalLM(CausalLMConfig(vocab_size=5, decoder=stack)))
+    """
+    require(
+        not any(isinstance(module, Int8Linear | Int8Embedding) for module in model.modules()),
+        "model has weights of eight bits, which cannot be written; load it with "
+        "weights='float32' or weights='bfloat16', and write that",
+    )
+    kind = next(kind for kind in get_args(Model) if isinstance(model, kind))
+    with torch.device("meta"):
+        built = build_model(kind.__name__, dataclasses.asdict(model.config))
+    own, asked = untied_state(model).keys(), untied_state(built).keys()
+    missing, extra = sorted(asked - own), sorted(own - asked)
+    require(
+        not missing and not extra,
+        "model does not hold the tensors that its config asks for: missing "
+        f"{missing or 'nothing'}, superfluous {extra or 'nothing'}; put its own layers back, or "
+        "build it with the config that it has become",
+    )
 
 
 def write_tensors(

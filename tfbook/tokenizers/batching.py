@@ -54,7 +54,10 @@ def make_batch(
     Args:
         sequences: lists of ids.
         pad_id: the id that fills the shorter ones; None is good only for equal lengths.
-        side: where the padding goes: ``"right"`` to train and to encode, ``"left"`` to generate.
+        side: where the padding goes: ``"right"`` to train and to encode; ``"left"`` where all
+            texts must end in one column. :func:`tfbook.generation.generate` takes a batch of
+            either, as long as it is this object: the padding in ``ids`` alone could not be told
+            from tokens.
 
     Returns:
         The batch, on the CPU.
@@ -77,7 +80,8 @@ def make_batch(
     require(
         pad_id is not None or min(lengths) == longest,
         f"pad_id=None, but the texts have {min(lengths)} to {longest} tokens and need padding; "
-        "build the tokenizer with a pad_id (its eos_id will do)",
+        "set tokenizer.pad_id to the id of any token, such as its eos_id: lengths and mask tell "
+        "what is padding",
     )
     rows = []
     for sequence in sequences:

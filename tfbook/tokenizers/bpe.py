@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
-from tfbook.checks import require, require_state
+from tfbook.checks import require_state
 from tfbook.files import write_atomic
 from tfbook.tokenizers import encoding
 from tfbook.tokenizers.bpe_json import read_bpe, write_bpe
@@ -109,8 +109,11 @@ class BPETokenizer:
             texts: what to learn from. A pair never joins two texts, or two words.
             vocab_size: the number of tokens wanted. There are fewer when no pair is left.
             pattern: cuts text into words.
-            special_tokens: tokens that texts to encode may hold. One with a usual name, as
-                ``<|endoftext|>``, also gets its usual role.
+            special_tokens: tokens that texts to encode may hold. The usual names give roles, the
+                first that is there: ``[PAD]`` ``<pad>`` ``<|pad|>`` ``<|im_end|>`` for padding,
+                ``[CLS]`` ``<s>`` ``<bos>`` ``<|im_start|>`` ``<|begin_of_text|>`` to begin,
+                ``[SEP]`` ``</s>`` ``<eos>`` ``<|im_end|>`` ``<|end_of_text|>`` to end, ``[UNK]``
+                ``<unk>`` for the unknown, and ``<|endoftext|>`` for all four.
             min_count: a pair that occurs less often is not merged.
             progress: show a bar on standard error.
 
@@ -118,8 +121,8 @@ class BPETokenizer:
             The tokenizer.
 
         Raises:
-            ValueError: ``vocab_size`` is below the 256 bytes and the special tokens, or
-                ``min_count`` below 1.
+            ValueError: ``vocab_size`` is no integer, or below the 256 bytes and the special
+                tokens, or ``min_count`` is below 1.
             ValueError: ``texts`` is one string, or ``pattern`` is wrong.
 
         Example:
@@ -128,10 +131,7 @@ class BPETokenizer:
 
         Source: Sennrich et al. (2016), algorithm 1. Chapter: 03.
         """
-        require(
-            not isinstance(texts, str),
-            "texts is one string, but must be several texts; pass [text]",
-        )
+        encoding.require_several(texts)
         split = compiled(pattern)
         counts: Counter[str] = Counter()
         for text in texts:

@@ -6,6 +6,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import SupportsIndex
 
 from tqdm import tqdm
 
@@ -37,7 +38,7 @@ def train_merges(
         The ids by token, and the merges in the order in which they were learned.
 
     Raises:
-        ValueError: ``vocab_size`` is below the 256 bytes and the special tokens.
+        ValueError: ``vocab_size`` is no integer, or below the 256 bytes and the special tokens.
         ValueError: ``min_count`` is below 1.
         ValueError: a special token occurs twice, or is a letter of a byte.
 
@@ -51,8 +52,8 @@ def train_merges(
     tokens = [*special_tokens, *sorted(byte_characters())]
     ids = {token: index for index, token in enumerate(tokens)}
     require(
-        vocab_size >= len(tokens),
-        f"vocab_size={vocab_size} must be at least {len(tokens)}: 256 bytes and "
+        isinstance(vocab_size, SupportsIndex) and vocab_size >= len(tokens),
+        f"vocab_size={vocab_size!r} must be an integer of at least {len(tokens)}: 256 bytes and "
         f"{len(special_tokens)} special tokens; ask for more",
     )
     require(min_count >= 1, f"min_count={min_count} must be at least 1; 1 merges every pair")

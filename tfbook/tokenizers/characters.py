@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from tfbook.checks import require
-from tfbook.tokenizers.encoding import (
-    Batch,
-    Encoding,
-    Side,
-    cut,
-    make_batch,
-    require_several,
-)
+from tfbook.files import write_atomic
+from tfbook.tokenizers.encoding import Batch, Encoding, Side, cut, make_batch, require_several
+from tfbook.tokenizers.json_format import read_text_file
 
 FORMAT = "tfbook.CharacterTokenizer"
 FORMAT_VERSION = 1
@@ -205,8 +200,7 @@ class CharacterTokenizer:
             >>> CharacterTokenizer("abc").encode_with_offsets("cab").offsets
             [(0, 1), (1, 2), (2, 3)]
         """
-        places = [(place, place + 1) for place in range(len(text))]
-        return Encoding(self.encode(text), list(text), places)
+        return Encoding(self.encode(text), list(text), [(i, i + 1) for i in range(len(text))])
 
     def encode_batch(
         self,
@@ -249,12 +243,8 @@ class CharacterTokenizer:
             ValueError: ``sequences`` is empty.
         """
         require(len(sequences) > 0, "sequences is empty; pass at least one sequence of ids")
-        lengths = [len(sequence) for sequence in sequences]
-        longest = max(lengths)
-        rows = [[*ids, *[self.pad_id] * (longest - len(ids))] for ids in sequences]
-        # The reshape keeps the second axis when every sequence is empty.
-        batch = torch.tensor(rows, dtype=torch.long).reshape(len(rows), longest)
-        return batch, torch.tensor(lengths, dtype=torch.long)
+        batch = make_batch(sequences, pad_id=self.pad_id)
+        return batch.ids, batch.lengths
 
     def to_json(self) -> str:
         """Give the tokenizer as one line of JSON, which ``from_json`` reads."""
@@ -285,7 +275,7 @@ class CharacterTokenizer:
         except json.JSONDecodeError as error:
             raise ValueError(f"text is not JSON ({error}); pass what to_json gave") from error
         known = isinstance(fields, dict) and fields.get("format") == FORMAT
-        require(known, f"text is not a {FORMAT}; pass what to_json gave")
+        require(known, f"text is not a {FORMAT}; pass what to_json gave, or use load_tokenizer")
         require(
             fields.get("version") == FORMAT_VERSION,
             f"version={fields.get('version')!r} of {FORMAT} is unknown, this package reads "
@@ -294,6 +284,16 @@ class CharacterTokenizer:
         symbols = fields.get("symbols")
         require(isinstance(symbols, list), f"symbols={symbols!r} must be a list of strings")
         return cls(symbols)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> CharacterTokenizer:
+        """Read a file that ``save`` wrote; errors as of ``from_json``."""
+        return cls.from_json(read_text_file(path))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``to_json()`` to a file, whole or not at all."""
+        # A lone surrogate is no UTF-8. Escaped as Python does it, it is JSON.
+        write_atomic(path, self.to_json().encode("utf-8", "backslashreplace"))
 
     def __eq__(self, other: object) -> bool:
         """Two tokenizers are equal when they give every symbol the same id."""

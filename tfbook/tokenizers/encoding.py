@@ -20,7 +20,8 @@ the protocol :class:`Tokenizer`. The rules that they share:
   `tokenizers` library; ``with_backend("rust")`` gives the same tokenizer run by that library.
 
 ``CharacterTokenizer`` takes sequences of symbols and decodes to a list of them; ``"".join`` of
-what any tokenizer decodes is the text.
+what any tokenizer decodes is the text. Its files have a format of their own, which
+``load_tokenizer`` does not read and ``CharacterTokenizer.from_file`` does.
 """
 
 from __future__ import annotations

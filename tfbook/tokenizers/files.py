@@ -27,8 +27,8 @@ def load_tokenizer(path: str | os.PathLike[str], *, backend: Backend = "python")
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no ``tokenizer.json``, damaged, of a kind that this package has not, or
-            ``backend`` is unknown.
+        ValueError: it is no ``tokenizer.json`` (``CharacterTokenizer`` reads its own files),
+            damaged, of a kind that this package has not, or ``backend`` is unknown.
         ModuleNotFoundError: the `tokenizers` library is needed and not installed.
 
     Example:

@@ -75,7 +75,8 @@ def read_document(text: str, kind: str | None = None) -> dict[str, Any]:
 
     Raises:
         ValueError: ``text`` is not JSON, or cut off.
-        ValueError: it is no ``tokenizer.json``, or of a version that is not known.
+        ValueError: it is no ``tokenizer.json``, or of a version that is not known. What a class of
+            ours wrote in a format of its own is named.
         ValueError: its model is of another kind.
 
     Chapter: 03.
@@ -86,6 +87,7 @@ def read_document(text: str, kind: str | None = None) -> dict[str, Any]:
         raise ValueError(
             f"text is not JSON ({error}): the file is foreign or cut off; write it anew with save"
         ) from error
+    _refuse_own_format(document)
     model = field(document, "model", dict)
     version = document.get("version")
     require(
@@ -104,6 +106,17 @@ def read_document(text: str, kind: str | None = None) -> dict[str, Any]:
         **dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder")),
         **document,
     }
+
+
+def _refuse_own_format(document: Any) -> None:
+    """Name the class that reads a document which ``CharacterTokenizer`` or its like wrote."""
+    ours = document.get("format") if isinstance(document, dict) else None
+    if isinstance(ours, str) and ours.startswith(f"{OURS}."):
+        name = ours.removeprefix(f"{OURS}.")
+        raise ValueError(
+            f"text was written by {name}, and is no tokenizer.json; read it with {name}.from_json "
+            f"or {name}.from_file"
+        )
 
 
 def field(part: Any, name: str, kind: type) -> Any:
@@ -239,11 +252,12 @@ def read_text_file(path: str | os.PathLike[str]) -> str:
         ) from error
 
 
-#: Names by which BERT, GPT-2, Llama, SmolLM2 and T5 call the tokens of each role.
+#: Names by which BERT, Gemma, GPT-2, Llama, SmolLM2 and T5 call the tokens of each role. The
+#: docstring of ``BPETokenizer.train`` lists them.
 USUAL_NAMES = {
     "pad_id": ("[PAD]", "<pad>", "<|pad|>", "<|im_end|>", "<|endoftext|>"),
-    "bos_id": ("[CLS]", "<s>", "<|im_start|>", "<|begin_of_text|>", "<|endoftext|>"),
-    "eos_id": ("[SEP]", "</s>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>"),
+    "bos_id": ("[CLS]", "<s>", "<bos>", "<|im_start|>", "<|begin_of_text|>", "<|endoftext|>"),
+    "eos_id": ("[SEP]", "</s>", "<eos>", "<|im_end|>", "<|end_of_text|>", "<|endoftext|>"),
     "unk_id": ("[UNK]", "<unk>", "<|endoftext|>"),
 }
 

@@ -170,10 +170,13 @@ class UnigramTokenizer:
         require_several(texts)
         text = UnigramText(NFKC()) if text is None else text
         words = (word for one in texts for word in WORD.findall(text.normalize(as_text(one))))
-        learned = train_unigram(
-            words, vocab_size=vocab_size - len(SPECIALS), max_length=max_length, progress=progress
+        pieces = train_unigram(
+            words,
+            vocab_size=vocab_size,
+            specials=SPECIALS,
+            max_length=max_length,
+            progress=progress,
         )
-        pieces = [*((token, 0.0) for token in SPECIALS), *learned]
         return cls(pieces, text=text, bos_id=1, eos_id=2)
 
     @classmethod
@@ -300,9 +303,7 @@ class UnigramTokenizer:
         """Give ids, tokens and the characters of the text that each came from.
 
         Args:
-            text: a string, or bytes in UTF-8.
-            special: put ``before`` and ``after`` around it.
-            parse_special: special tokens that are written out in the text become their ids.
+            text, special, parse_special: as for ``encode``.
 
         Returns:
             The encoding. The blank in front of a text has the place of its first character.
@@ -329,8 +330,7 @@ class UnigramTokenizer:
 
         Args:
             texts: what to encode.
-            special: put ``before`` and ``after`` around each.
-            parse_special: special tokens that are written out in a text become their ids.
+            special, parse_special: as for ``encode``.
             max_length: the most tokens of one text, those around it included; the end is cut.
             side: of the padding.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -110,6 +111,7 @@ def train_unigram(
     words: Iterable[str],
     *,
     vocab_size: int,
+    specials: Sequence[str] = (),
     max_length: int = 16,
     shrink: float = 0.75,
     n_steps: int = 2,
@@ -124,7 +126,8 @@ def train_unigram(
 
     Args:
         words: the words of the text, each as often as it occurs, with ``▁`` in front.
-        vocab_size: the most pieces.
+        vocab_size: the most pieces, ``specials`` included.
+        specials: tokens that come first, with the score 0, and are never found in the words.
         max_length: of a piece, in characters.
         shrink: the share of the pieces that stays each time.
         n_steps: of EM between two droppings.
@@ -132,12 +135,12 @@ def train_unigram(
         progress: show a progress bar.
 
     Returns:
-        Pieces and scores, the likeliest first.
+        Pieces and scores: the specials, then the others, the likeliest first.
 
     Raises:
-        ValueError: ``words`` is empty, ``max_length`` or ``n_steps`` is below 1, or ``shrink``
+        ValueError: there are no words, ``max_length`` or ``n_steps`` is below 1, or ``shrink``
             does not lie between 0 and 1.
-        ValueError: ``vocab_size`` is below the number of letters.
+        ValueError: ``vocab_size`` is no integer, or below the number of specials and letters.
 
     Example:
         >>> pieces = train_unigram(["▁low", "▁lower", "▁lowest"] * 9, vocab_size=10)
@@ -151,16 +154,19 @@ def train_unigram(
     require(0 < shrink < 1, f"shrink={shrink} must lie between 0 and 1; use 0.75")
     counts = Counter(words)
     counts.pop("", None)
-    require(bool(counts), "words is empty; pass texts that hold words")
+    require(bool(counts), "there is no word to learn from; pass texts that hold words")
     n_letters = len({letter for word in counts for letter in word})
+    least = len(specials) + n_letters
     require(
-        n_letters <= vocab_size,
-        f"vocab_size={vocab_size} must be at least {n_letters}, the letters of the words and "
-        "the special tokens; give a larger one, or normalise the texts",
+        isinstance(vocab_size, SupportsIndex) and least <= vocab_size,
+        f"vocab_size={vocab_size!r} must be an integer of at least {least}, the {len(specials)} "
+        f"specials and the {n_letters} letters of the words; give a larger one, or normalise the "
+        "texts",
     )
+    n_learned = vocab_size - len(specials)
     seeds = seed_pieces(counts, max_length=max_length)
     state = _State(counts, seeds, scores_of)
-    wanted = max(n_letters, int(vocab_size * SURPLUS))
+    wanted = max(n_letters, int(n_learned * SURPLUS))
     with tqdm(total=max(0, len(seeds) - wanted), disable=not progress, unit="piece") as bar:
         while True:
             for _ in range(n_steps):
@@ -169,7 +175,7 @@ def train_unigram(
                 break
             state.prune(max(wanted, int(len(state.pieces) * shrink)))
             bar.update(len(seeds) - len(state.pieces) - bar.n)
-    return state.likeliest(vocab_size)
+    return [*((token, 0.0) for token in specials), *state.likeliest(n_learned)]
 
 
 class _State:

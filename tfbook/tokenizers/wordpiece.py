@@ -235,9 +235,7 @@ class WordPieceTokenizer:
         """Give ids, tokens and the characters of the text that each came from.
 
         Args:
-            text: a string, or bytes in UTF-8.
-            special: put ``[CLS]`` in front and ``[SEP]`` behind.
-            parse_special: special tokens that are written out in the text become their ids.
+            text, special, parse_special: as for ``encode``.
 
         Returns:
             The encoding. Characters that were dropped inside a token lie in its range, those at
@@ -265,8 +263,7 @@ class WordPieceTokenizer:
 
         Args:
             texts: what to encode.
-            special: put ``[CLS]`` in front and ``[SEP]`` behind each.
-            parse_special: special tokens that are written out in a text become their ids.
+            special, parse_special: as for ``encode``.
             max_length: the most tokens of one text, those around it included; the end is cut.
             side: of the padding.
 

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import SupportsIndex
 
 from tqdm import tqdm
 
@@ -97,8 +98,8 @@ def train_wordpiece(
         The pieces in the order of their ids.
 
     Raises:
-        ValueError: ``words`` is empty, or ``min_count`` is below 1.
-        ValueError: ``vocab_size`` is too small for the specials and the letters.
+        ValueError: there are no words, or ``min_count`` is below 1.
+        ValueError: ``vocab_size`` is no integer, or too small for the specials and the letters.
 
     Example:
         >>> train_wordpiece(["hug", "hugs", "bun"], vocab_size=9, score=frequency_score)
@@ -109,15 +110,15 @@ def train_wordpiece(
     require_positive("min_count", min_count)
     counts = Counter(words)
     counts.pop("", None)
-    require(bool(counts), "words is empty; pass texts that hold words")
+    require(bool(counts), "there is no word to learn from; pass texts that hold words")
     letters = {word[0] for word in counts}
     others = {PREFIX + letter for word in counts for letter in word[1:]}
     pieces = [*dict.fromkeys(specials), *sorted(letters), *sorted(others)]
     require(
-        len(pieces) <= vocab_size,
-        f"vocab_size={vocab_size} must be at least {len(pieces)}, the specials and the "
-        f"{len(pieces) - len(set(specials))} letters of the words; give a larger one, or clean "
-        "the texts",
+        isinstance(vocab_size, SupportsIndex) and len(pieces) <= vocab_size,
+        f"vocab_size={vocab_size!r} must be an integer of at least {len(pieces)}, the "
+        f"{len(set(specials))} specials and the {len(pieces) - len(set(specials))} letters of the "
+        "words; give a larger one, or clean the texts",
     )
     joiner = _Joiner(counts, pieces, score, min_count)
     with tqdm(total=vocab_size, initial=len(pieces), disable=not progress, unit="piece") as bar:

@@ -89,6 +89,14 @@ def test_damaged_files(folder: Path) -> None:
         from_huggingface(folder)
 
 
+@pytest.mark.parametrize("where", [None, ["model.safetensors"], {}, {"wte.weight": 5}])
+def test_an_index_that_names_no_files(folder: Path, where: object) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    with pytest.raises(ValueError, match=r"has weight_map=.*, which must name the file of each te"):
+        from_huggingface(folder)
+
+
 @pytest.mark.parametrize("name", ["../model.safetensors", "a/b.safetensors", "/etc/passwd"])
 def test_an_index_stays_in_its_folder(folder: Path, name: str) -> None:
     (folder / "model.safetensors").unlink()

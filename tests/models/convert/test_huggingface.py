@@ -9,10 +9,26 @@ import pytest
 import torch
 from converting import IDS, VOCAB, N, theirs_of
 from parity import randomized
-from tiny import causal_lm, encoder_decoder, stack, text_encoder
+from tiny import bert, causal_lm, encoder_decoder, stack, text_encoder
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+from torch.nn import Identity, Parameter, Sequential
+from transformers import (
+    GPT2Config,
+    GPT2Model,
+    GPTNeoXConfig,
+    GPTNeoXModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    MistralConfig,
+    MistralModel,
+    PretrainedConfig,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
+from tfbook.compression import quantize_int8
 from tfbook.models import (
     CausalLM,
     CausalLMConfig,
@@ -22,6 +38,7 @@ from tfbook.models import (
     from_huggingface_state,
     to_huggingface,
 )
+from tfbook.models.checkpoints import require_whole
 
 
 def llama(**changes: Any) -> LlamaForCausalLM:
@@ -41,6 +58,45 @@ def test_an_unknown_architecture_is_named() -> None:
         from_huggingface(T5ForConditionalGeneration(config))
     with pytest.raises(ValueError, match="config has model_type=None, which is unknown here"):
         from_huggingface(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("given", [None, 5, {"model.norm.weight": torch.ones(2)}])
+def test_neither_a_model_nor_a_folder(given: Any) -> None:
+    with pytest.raises(ValueError, match="must be a model of transformers, or a folder with confi"):
+        from_huggingface(given)
+
+
+BARE: list[tuple[type[PreTrainedModel], type[PretrainedConfig], str]] = [
+    (LlamaModel, LlamaConfig, "LlamaForCausalLM"),
+    (MistralModel, MistralConfig, "MistralForCausalLM"),
+    (GPTNeoXModel, GPTNeoXConfig, "GPTNeoXForCausalLM"),
+    (GPT2Model, GPT2Config, "GPT2LMHeadModel"),
+]
+
+
+@pytest.mark.parametrize(("kind", "config", "instead"), BARE)
+def test_a_model_without_its_output_layer(
+    kind: type[PreTrainedModel], config: type[PretrainedConfig], instead: str, tmp_path: Path
+) -> None:
+    """Where the config ties one it is the embedding; elsewhere the message says what to take."""
+    sizes: dict[str, Any] = dict(
+        vocab_size=VOCAB, hidden_size=24, intermediate_size=17, num_hidden_layers=1,
+        num_attention_heads=3, num_key_value_heads=3, max_position_embeddings=N,
+    )  # fmt: skip
+    tied = theirs_of(kind, config(**sizes, **IDS, tie_word_embeddings=True), torch.float32)
+    assert isinstance(from_huggingface(tied), CausalLM)
+    theirs = theirs_of(kind, config(**sizes, **IDS, tie_word_embeddings=False), torch.float32)
+    message = rf"{kind.__name__} has no output layer \(lm_head.weight is m.*; convert {instead}$"
+    with pytest.raises(ValueError, match=message):
+        from_huggingface(theirs)
+    theirs.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        from_huggingface(tmp_path)
+    message = rf"^the checkpoint has no output layer .*; convert {instead}$"
+    with pytest.raises(ValueError, match=message):
+        from_huggingface_state(
+            theirs.config.to_dict() | {"architectures": None}, theirs.state_dict()
+        )
 
 
 Change = tuple[dict[str, Tensor | None], str]
@@ -149,6 +205,62 @@ def test_models_that_they_do_not_have(make: Any, message: str) -> None:
 def test_kinds_that_they_do_not_have(make: Any) -> None:
     with pytest.raises(ValueError, match="cannot be written; use a CausalLM, TextEncoder, Masked"):
         to_huggingface(make())
+
+
+def small(*, tied: bool) -> CausalLM:
+    """A GPT-2."""
+    return causal_lm(decoder=stack(placement="pre", activation="gelu"), tie_output=tied)
+
+
+QUANTIZED = [lambda: small(tied=True), lambda: small(tied=False), lambda: bert(encoder=GELU)]
+GELU = stack(activation="gelu")
+
+
+@pytest.mark.parametrize("make", QUANTIZED, ids=["tied", "untied", "bert"])
+def test_weights_of_eight_bits_are_not_written(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"weights of eight bits, .*load it with weights='float32"):
+        to_huggingface(quantize_int8(make()), tmp_path)
+    with pytest.raises(ValueError, match=r"^model has weights of eight bits"):
+        require_whole(quantize_int8(make()))
+    assert not list(tmp_path.iterdir())
+
+
+def tie(model: CausalLM) -> None:
+    model.head.weight = model.embedding.weight
+
+
+def cut(model: CausalLM) -> None:
+    model.head.weight = Parameter(model.embedding.weight.detach().clone())
+
+
+def take_out(model: CausalLM) -> None:
+    model.head = Identity()
+
+
+def wrap(model: CausalLM) -> None:
+    """As adapters do."""
+    attention = model.decoder.blocks[1].attention
+    attention.w_q = Sequential(attention.w_q)
+
+
+Q = "decoder.blocks.1.attention.w_q"
+CHANGED = [
+    (tie, False, r"missing \['head.weight'\], superfluous nothing"),
+    (cut, True, r"missing nothing, superfluous \['head.weight'\]"),
+    (take_out, False, r"missing \['head.weight'\], superfluous nothing"),
+    (wrap, True, rf"missing \['{Q}.bias', '{Q}.weight'\], superfluous \['{Q}.0.bias', '{Q}.0.we"),
+]
+
+
+@pytest.mark.parametrize(("change", "tied", "message"), CHANGED)
+def test_no_weight_is_lost(change: Any, tied: bool, message: str, tmp_path: Path) -> None:
+    model = small(tied=tied)
+    assert to_huggingface(model)[0]["model_type"] == "gpt2"
+    change(model)
+    for write in (require_whole, lambda model: to_huggingface(model, tmp_path)):
+        with pytest.raises(ValueError, match=f"^model does not hold the tensors that .*{message}"):
+            write(model)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_in_a_folder_stays_when_writing_fails(

@@ -6,5 +6,12 @@ from tfbook.models.convert.huggingface import (
     to_huggingface,
 )
 from tfbook.models.convert.pytorch import to_torch
+from tfbook.models.convert.special_ids import SpecialIds
 
-__all__ = ["from_huggingface", "from_huggingface_state", "to_huggingface", "to_torch"]
+__all__ = [
+    "SpecialIds",
+    "from_huggingface",
+    "from_huggingface_state",
+    "to_huggingface",
+    "to_torch",
+]

@@ -11,8 +11,12 @@ from tfbook.models.convert.architecture import Architecture
 from tfbook.models.convert.settings import (
     Settings,
     read_activation,
+    read_flag,
+    read_group,
+    read_int,
+    read_number,
     require_setting,
-    required,
+    required_size,
     write_activation,
 )
 from tfbook.models.convert.tensors import Entry, renamed
@@ -33,33 +37,35 @@ def _build(settings: Settings, names: Collection[str]) -> Bert:
     pooler = classifies or "bert.pooler.dense.weight" in names
     encoder = TextEncoder(_config(settings, pooler=pooler))
     if classifies:
-        labels = settings.get("num_labels") or len(settings.get("id2label") or range(2))
-        dropout_p = settings.get("classifier_dropout")
+        labels = (
+            read_int(settings, "num_labels", None) or len(read_group(settings, "id2label")) or 2
+        )
+        dropout_p = read_number(settings, "classifier_dropout", None)
         dropout_p = encoder.config.encoder.dropout_p if dropout_p is None else dropout_p
         return SequenceClassifier(encoder, labels, dropout_p=dropout_p)
     if any(name.startswith("cls.predictions.") for name in names):
-        return MaskedLM(encoder, tie_output=bool(settings.get("tie_word_embeddings", True)))
+        return MaskedLM(encoder, tie_output=read_flag(settings, "tie_word_embeddings", True))
     return encoder
 
 
 def _config(settings: Settings, *, pooler: bool) -> TextEncoderConfig:
     stack = StackConfig(
-        d_model=required(settings, "hidden_size"),
-        n_heads=required(settings, "num_attention_heads"),
-        d_ff=required(settings, "intermediate_size"),
-        n_layers=required(settings, "num_hidden_layers"),
-        dropout_p=settings.get("hidden_dropout_prob", 0.1),
+        d_model=required_size(settings, "hidden_size"),
+        n_heads=required_size(settings, "num_attention_heads"),
+        d_ff=required_size(settings, "intermediate_size"),
+        n_layers=required_size(settings, "num_hidden_layers"),
+        dropout_p=read_number(settings, "hidden_dropout_prob", 0.1),
         norm="layer_norm",
-        norm_eps=settings.get("layer_norm_eps", 1e-12),
+        norm_eps=read_number(settings, "layer_norm_eps", 1e-12),
         placement="post",
         activation=read_activation(settings, "hidden_act", "gelu"),
     )
     return TextEncoderConfig(
-        vocab_size=required(settings, "vocab_size"),
+        vocab_size=required_size(settings, "vocab_size"),
         encoder=stack,
-        max_length=settings.get("max_position_embeddings", 512),
+        max_length=read_int(settings, "max_position_embeddings", 512),
         positions="learned",
-        n_segments=settings.get("type_vocab_size", 2),
+        n_segments=read_int(settings, "type_vocab_size", 2),
         embedding_norm=True,
         pooler=pooler,
     )

@@ -66,9 +66,16 @@ def _parts(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         index = _read_json(folder / INDEX)
-        names = sorted(set(index.get("weight_map", {}).values()))
+        where = index.get("weight_map")
+        names = list(where.values()) if isinstance(where, dict) else []
         require(
-            bool(names) and all(Path(name).name == name for name in names),
+            bool(names) and all(isinstance(name, str) for name in names),
+            f"{folder / INDEX} has weight_map={where!r:.80}, which must name the file of each "
+            "tensor; restore it from a copy",
+        )
+        names = sorted(set(names))
+        require(
+            all(Path(name).name == name for name in names),
             f"{folder / INDEX} names the files {names}; they must lie in the same folder",
         )
         return [folder / name for name in names]

@@ -11,8 +11,11 @@ from tfbook.models.convert.architecture import Architecture
 from tfbook.models.convert.settings import (
     Settings,
     read_activation,
+    read_flag,
+    read_int,
+    read_number,
     require_setting,
-    required,
+    required_size,
     write_activation,
 )
 from tfbook.models.convert.tensors import Entry, renamed, stacked_transposed, transposed
@@ -25,25 +28,25 @@ def _build(settings: Settings, names: Collection[str]) -> CausalLM:
         ("add_cross_attention", False),
     ]:
         require_setting(settings, name, value)
-    d_model = required(settings, "n_embd")
+    d_model = required_size(settings, "n_embd")
     stack = StackConfig(
         d_model=d_model,
-        n_heads=required(settings, "n_head"),
-        d_ff=settings.get("n_inner") or 4 * d_model,
-        n_layers=required(settings, "n_layer"),
-        dropout_p=settings.get("resid_pdrop", 0.1),
+        n_heads=required_size(settings, "n_head"),
+        d_ff=read_int(settings, "n_inner", None) or 4 * d_model,
+        n_layers=required_size(settings, "n_layer"),
+        dropout_p=read_number(settings, "resid_pdrop", 0.1),
         norm="layer_norm",
-        norm_eps=settings.get("layer_norm_epsilon", 1e-5),
+        norm_eps=read_number(settings, "layer_norm_epsilon", 1e-5),
         placement="pre",
         activation=read_activation(settings, "activation_function", "gelu_new"),
     )
     return CausalLM(
         CausalLMConfig(
-            vocab_size=required(settings, "vocab_size"),
+            vocab_size=required_size(settings, "vocab_size"),
             decoder=stack,
-            max_length=settings.get("n_positions", 1024),
+            max_length=read_int(settings, "n_positions", 1024),
             positions="learned",
-            tie_output=bool(settings.get("tie_word_embeddings", True)),
+            tie_output=read_flag(settings, "tie_word_embeddings", True),
         )
     )
 

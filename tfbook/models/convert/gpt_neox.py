@@ -17,7 +17,9 @@ from tfbook.models.convert.rotary import (
 from tfbook.models.convert.settings import (
     Settings,
     read_activation,
-    required,
+    read_flag,
+    read_number,
+    required_size,
     write_activation,
 )
 from tfbook.models.convert.tensors import Entry, renamed, stacked_by_head
@@ -26,32 +28,33 @@ from tfbook.models.convert.tensors import Entry, renamed, stacked_by_head
 def _build(settings: Settings, names: Collection[str]) -> CausalLM:
     rotary = read_rotary(
         settings,
-        d_head=required(settings, "hidden_size") // required(settings, "num_attention_heads"),
-        base=settings.get("rotary_emb_base", 10_000.0),
-        fraction=settings.get("rotary_pct", 0.25),
+        d_head=required_size(settings, "hidden_size")
+        // required_size(settings, "num_attention_heads"),
+        base=read_number(settings, "rotary_emb_base", 10_000.0),
+        fraction=read_number(settings, "rotary_pct", 0.25),
     )
     return CausalLM(
         CausalLMConfig(
-            vocab_size=required(settings, "vocab_size"),
+            vocab_size=required_size(settings, "vocab_size"),
             decoder=_stack(settings, rotary),
             max_length=read_max_length(settings, rotary, 2048),
             positions="rotary",
-            tie_output=bool(settings.get("tie_word_embeddings", False)),
+            tie_output=read_flag(settings, "tie_word_embeddings", False),
         )
     )
 
 
 def _stack(settings: Settings, rotary: RotaryConfig) -> StackConfig:
-    parallel = settings.get("use_parallel_residual", True)
-    bias = bool(settings.get("attention_bias", True))
+    parallel = read_flag(settings, "use_parallel_residual", True)
+    bias = read_flag(settings, "attention_bias", True)
     return StackConfig(
-        d_model=required(settings, "hidden_size"),
-        n_heads=required(settings, "num_attention_heads"),
-        d_ff=required(settings, "intermediate_size"),
-        n_layers=required(settings, "num_hidden_layers"),
-        dropout_p=settings.get("hidden_dropout", 0.0),
+        d_model=required_size(settings, "hidden_size"),
+        n_heads=required_size(settings, "num_attention_heads"),
+        d_ff=required_size(settings, "intermediate_size"),
+        n_layers=required_size(settings, "num_hidden_layers"),
+        dropout_p=read_number(settings, "hidden_dropout", 0.0),
         norm="layer_norm",
-        norm_eps=settings.get("layer_norm_eps", 1e-5),
+        norm_eps=read_number(settings, "layer_norm_eps", 1e-5),
         placement="parallel_two_norms" if parallel else "pre",
         activation=read_activation(settings, "hidden_act", "gelu"),
         attention_bias=bias,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tfbook.checks import listed, require
 from tfbook.models.causal_lm import CausalLM
+from tfbook.models.checkpoints import require_whole
 from tfbook.models.classifier import SequenceClassifier
 from tfbook.models.convert.architecture import Architecture
 from tfbook.models.convert.bert import BERT
@@ -21,6 +22,7 @@ from tfbook.models.convert.gpt2 import GPT2
 from tfbook.models.convert.gpt_neox import GPT_NEOX
 from tfbook.models.convert.llama import LLAMA, MISTRAL
 from tfbook.models.convert.same_model import differences
+from tfbook.models.convert.special_ids import SpecialIds, write_special_ids
 from tfbook.models.convert.tensors import fill, present, taken
 from tfbook.models.masked_lm import MaskedLM
 from tfbook.models.text_encoder import TextEncoder
@@ -53,7 +55,8 @@ def from_huggingface(model_or_folder: nn.Module | str | os.PathLike[str]) -> Con
 
     Raises:
         FileNotFoundError: there is no such folder, or it lacks a file.
-        ValueError: an unknown architecture, settings that cannot be built, or a missing,
+        ValueError: neither a model nor a folder, an unknown architecture, settings that cannot be
+            built, a model without the output layer that its architecture has, or a missing,
             superfluous or misshapen tensor.
 
     Example:
@@ -79,6 +82,11 @@ def from_huggingface(model_or_folder: nn.Module | str | os.PathLike[str]) -> Con
         settings = to_dict() | {"architectures": [type(model).__name__]}
         tensors = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
         return from_huggingface_state(settings, tensors)
+    require(
+        isinstance(model_or_folder, str | os.PathLike),
+        f"model_or_folder={model_or_folder!r:.80} must be a model of transformers, or a folder "
+        "with config.json and model.safetensors; for tensors use from_huggingface_state",
+    )
     settings, tensors = read_folder(Path(model_or_folder))
     return from_huggingface_state(settings, tensors, origin=str(model_or_folder))
 
@@ -98,8 +106,8 @@ def from_huggingface_state(
         The model, in the widest dtype of the tensors, in evaluation mode.
 
     Raises:
-        ValueError: an unknown architecture, settings that cannot be built, or a missing,
-            superfluous or misshapen tensor.
+        ValueError: an unknown architecture, settings that cannot be built, tensors without the
+            output layer that the architecture has, or a missing, superfluous or misshapen tensor.
 
     Example:
         >>> from_huggingface_state({"model_type": "t5"}, {})
@@ -113,12 +121,16 @@ def from_huggingface_state(
     with torch.device("meta"):  # nothing is drawn that the tensors replace at once
         model: Converted = architecture.build(config, tensors.keys())
     tensors = _once(architecture.same(model), tensors, model, origin)
+    _require_head(architecture, model, tensors, (config.get("architectures") or [origin])[0])
     fill(model, architecture.entries(model), tensors, origin)
     return model.eval()
 
 
 def to_huggingface(
-    model: Converted, folder: str | os.PathLike[str] | None = None
+    model: Converted,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    tokenizer: SpecialIds | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Give the configuration and the tensors with which transformers builds the same model.
 
@@ -126,22 +138,32 @@ def to_huggingface(
         model: one whose parts are those of BERT, GPT-2, Llama, Mistral or GPT-NeoX.
         folder: where ``config.json`` and ``model.safetensors`` go, for ``from_pretrained``;
             made if it is not there. None writes nothing.
+        tokenizer: that of the model. Its ``bos_id``, ``eos_id`` and ``pad_id`` go into the
+            configuration, so that ``generate`` of transformers stops at the end of a text. Without
+            it they are left empty, and that goes on until the length it was given.
 
     Returns:
         The values of the ``config.json``, and the tensors by the names of the model's state,
         tied ones under both names.
 
     Raises:
-        ValueError: no architecture of transformers that is known here has these parts.
+        ValueError: no architecture of transformers that is known here has these parts, the weights
+            are of eight bits, the model's tensors are not those that its configuration asks for,
+            or the tokenizer is of a larger vocabulary.
         OSError: a file cannot be written; what was there before is left alone.
 
     Example:
-        >>> from tfbook.models import StackConfig, TextEncoderConfig
+        >>> from tfbook.models import CausalLMConfig, StackConfig, TextEncoderConfig
         >>> stack = StackConfig(d_model=12, n_heads=3, d_ff=8, n_layers=1, activation="gelu")
         >>> config, tensors = to_huggingface(TextEncoder(TextEncoderConfig(
         ...     vocab_size=29, encoder=stack, n_segments=2, embedding_norm=True)))
         >>> config["architectures"], tensors["embeddings.word_embeddings.weight"].shape
         (['BertModel'], torch.Size([29, 12]))
+        >>> from tfbook.tokenizers import CharacterTokenizer
+        >>> stack = StackConfig(d_model=12, n_heads=3, d_ff=8, n_layers=1, placement="pre")
+        >>> model = CausalLM(CausalLMConfig(vocab_size=29, decoder=stack))
+        >>> to_huggingface(model, tokenizer=CharacterTokenizer("abc"))[0]["eos_token_id"]
+        2
 
     Source: the source code of transformers 5. Chapter: 05.
     """
@@ -150,6 +172,7 @@ def to_huggingface(
         f"model={type(model).__name__} cannot be written; use a CausalLM, TextEncoder, MaskedLM or "
         "SequenceClassifier (of a SentenceEncoder, its encoder)",
     )
+    require_whole(model)
     architecture, settings = _matching(model)
     tensors = taken(model, architecture.entries(model))
     dtype = next(iter(tensors.values())).dtype
@@ -157,9 +180,7 @@ def to_huggingface(
         "model_type": architecture.model_type,
         "architectures": [_class_name(architecture, model)],
         "dtype": str(dtype).removeprefix("torch."),
-        "bos_token_id": None,
-        "eos_token_id": None,
-        "pad_token_id": None,
+        **write_special_ids(tokenizer, settings["vocab_size"]),
     }
     if isinstance(model, TextEncoder):
         tensors = {name.removeprefix(architecture.prefix): t for name, t in tensors.items()}
@@ -172,14 +193,19 @@ def to_huggingface(
 
 
 def _architecture(config: Mapping[str, Any]) -> Architecture[Any]:
-    model_type, classes = config.get("model_type"), config.get("architectures")
+    model_type, classes = config.get("model_type"), config.get("architectures") or []
     require(
-        model_type in ARCHITECTURES,
+        isinstance(model_type, str) and model_type in ARCHITECTURES,
         f"config has model_type={model_type!r}, which is unknown here; use "
         f"{listed([repr(name) for name in ARCHITECTURES])}",
     )
     architecture = ARCHITECTURES[str(model_type)]
-    for name in classes or ():
+    require(
+        isinstance(classes, list | tuple),
+        f"config has architectures={classes!r:.80}, which must be a list of names; use "
+        f"{listed(architecture.classes)}",
+    )
+    for name in classes:
         require(
             name in architecture.classes,
             f"config has architectures={classes}, of which {name} is unknown here; use "
@@ -201,6 +227,19 @@ def _current_names(a: Architecture[Any], tensors: Mapping[str, Tensor]) -> dict[
         if not any(fnmatchcase(name, pattern) for pattern in a.ignored):
             current[name] = tensor
     return current
+
+
+def _require_head(
+    a: Architecture[Any], model: Converted, tensors: Mapping[str, Tensor], given: str
+) -> None:
+    """Say what to convert where only the output layer is missing, as in a LlamaModel."""
+    missing = {entry.theirs for entry in present(model, a.entries(model))} - tensors.keys()
+    headless = missing and all(name.startswith(a.heads) for name in missing)
+    require(
+        not headless or any(name.startswith(a.heads) for name in tensors),
+        f"{given} has no output layer ({listed(sorted(missing))} is missing), and its config ties "
+        f"none to the embedding (tie_word_embeddings=False); convert {a.classes[0]}",
+    )
 
 
 def _once(

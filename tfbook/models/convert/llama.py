@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tfbook.checks import require
@@ -18,7 +18,10 @@ from tfbook.models.convert.rotary import (
 from tfbook.models.convert.settings import (
     Settings,
     read_activation,
-    required,
+    read_flag,
+    read_int,
+    read_number,
+    required_size,
     write_activation,
 )
 from tfbook.models.convert.tensors import Entry, renamed
@@ -28,9 +31,9 @@ def _build_llama(settings: Settings, names: Collection[str]) -> CausalLM:
     return CausalLM(
         _config(
             settings,
-            n_kv_heads=settings.get("num_key_value_heads"),
-            bias=bool(settings.get("attention_bias", False)),
-            feed_forward_bias=bool(settings.get("mlp_bias", False)),
+            n_kv_heads=read_int(settings, "num_key_value_heads", None),
+            bias=read_flag(settings, "attention_bias", False),
+            feed_forward_bias=read_flag(settings, "mlp_bias", False),
             window=None,
             max_length=2048,
         )
@@ -38,19 +41,21 @@ def _build_llama(settings: Settings, names: Collection[str]) -> CausalLM:
 
 
 def _build_mistral(settings: Settings, names: Collection[str]) -> CausalLM:
-    kinds = set(settings.get("layer_types") or ["sliding_attention"])
+    kinds = settings.get("layer_types") or ["sliding_attention"]
     require(
-        kinds == {"sliding_attention"},
-        f"config has layer_types={sorted(kinds)}, but one window for all layers is what is known "
-        "here; use a checkpoint without them",
+        isinstance(kinds, Sequence) and all(kind == "sliding_attention" for kind in kinds),
+        f"config has layer_types={kinds!r}, but one window for all layers is what is known here; "
+        "use a checkpoint without them",
     )
+    # What is missing is the first model's; null is a choice: as many heads, and no window.
+    usual = {"num_key_value_heads": 8, "sliding_window": 4096, **settings}
     return CausalLM(
         _config(
             settings,
-            n_kv_heads=settings.get("num_key_value_heads", 8),
+            n_kv_heads=read_int(usual, "num_key_value_heads", None),
             bias=False,
             feed_forward_bias=False,
-            window=settings.get("sliding_window", 4096),
+            window=read_int(usual, "sliding_window", None),
             max_length=131_072,
         )
     )
@@ -65,18 +70,19 @@ def _config(
     window: int | None,
     max_length: int,
 ) -> CausalLMConfig:
-    d_model, n_heads = required(settings, "hidden_size"), required(settings, "num_attention_heads")
-    d_head = settings.get("head_dim") or d_model // n_heads
+    d_model = required_size(settings, "hidden_size")
+    n_heads = required_size(settings, "num_attention_heads")
+    d_head = read_int(settings, "head_dim", None) or d_model // n_heads
     rotary = _rotary(settings, d_head)
     stack = StackConfig(
         d_model=d_model,
         n_heads=n_heads,
-        d_ff=required(settings, "intermediate_size"),
-        n_layers=required(settings, "num_hidden_layers"),
+        d_ff=required_size(settings, "intermediate_size"),
+        n_layers=required_size(settings, "num_hidden_layers"),
         n_kv_heads=n_kv_heads,
         dropout_p=0.0,
         norm="rms_norm",
-        norm_eps=settings.get("rms_norm_eps", 1e-6),
+        norm_eps=read_number(settings, "rms_norm_eps", 1e-6),
         placement="pre",
         activation=read_activation(settings, "hidden_act", "silu"),
         feed_forward="gated",
@@ -87,11 +93,11 @@ def _config(
         rotary=rotary,
     )
     return CausalLMConfig(
-        vocab_size=required(settings, "vocab_size"),
+        vocab_size=required_size(settings, "vocab_size"),
         decoder=stack,
         max_length=read_max_length(settings, rotary, max_length),
         positions="rotary",
-        tie_output=bool(settings.get("tie_word_embeddings", False)),
+        tie_output=read_flag(settings, "tie_word_embeddings", False),
     )
 
 

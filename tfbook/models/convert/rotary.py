@@ -8,11 +8,21 @@ from typing import Any
 
 from tfbook.checks import require
 from tfbook.models.config import RotaryConfig, ScalingConfig
-from tfbook.models.convert.settings import Settings, required
+from tfbook.models.convert.settings import (
+    Settings,
+    read_flag,
+    read_group,
+    read_int,
+    read_number,
+    required_number,
+    required_size,
+)
 
 
 def read_rotary(settings: Settings, *, d_head: int, base: float, fraction: float) -> RotaryConfig:
     """Translate the rotary settings, of transformers 5 or earlier.
+
+    With both ``rope_scaling`` and ``rope_parameters`` the first counts alone, as in transformers 5.
 
     Args:
         settings: their configuration.
@@ -24,24 +34,27 @@ def read_rotary(settings: Settings, *, d_head: int, base: float, fraction: float
         Ours.
 
     Raises:
-        ValueError: an unknown scaling, settings for each layer, or an odd number of features.
+        ValueError: an unknown scaling, settings for each layer, a value of another type, or an odd
+            number of features.
     """
-    rope = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
+    rope = read_group(settings, "rope_scaling") or read_group(settings, "rope_parameters")
     require(
         not any(isinstance(value, Mapping) for value in rope.values()),
         f"config has rotary settings for each kind of layer, {sorted(rope)}; only one for all "
         "layers is known here",
     )
-    given = rope.get("partial_rotary_factor", settings.get("partial_rotary_factor"))
-    fraction = fraction if given is None else float(given)
+    where = rope if "partial_rotary_factor" in rope else settings
+    given = read_number(where, "partial_rotary_factor", None)
+    fraction = fraction if given is None else given
     d_rotary = int(d_head * fraction)
     require(
         d_rotary > 0 and d_rotary % 2 == 0,
         f"config has partial_rotary_factor={fraction}, which turns {d_rotary} of {d_head} "
         "features; features are turned in pairs, so the number must be even",
     )
+    inside, beside = (read_number(where, "rope_theta", None) for where in (rope, settings))
     return RotaryConfig(
-        base=float(rope.get("rope_theta") or settings.get("rope_theta") or base),
+        base=inside or beside or base,
         d_rotary=None if d_rotary == d_head else d_rotary,
         scaling=_read_scaling(settings, rope),
     )
@@ -84,8 +97,11 @@ def read_max_length(settings: Settings, rotary: RotaryConfig, default: int) -> i
 
     Returns:
         Tokens.
+
+    Raises:
+        ValueError: their length is no whole number.
     """
-    length, scaling = int(settings.get("max_position_embeddings", default)), rotary.scaling
+    length, scaling = read_int(settings, "max_position_embeddings", default), rotary.scaling
     if scaling is None or scaling.kind not in ("dynamic", "yarn"):
         return length
     return max(length, int(scaling.factor * scaling.original_length))
@@ -107,9 +123,6 @@ def write_max_length(max_length: int, rotary: RotaryConfig) -> int:
 
 def _read_scaling(settings: Settings, rope: Settings) -> ScalingConfig | None:
     kind = rope.get("rope_type") or rope.get("type") or "default"
-    length = settings.get("max_position_embeddings")
-    trained = settings.get("original_max_position_embeddings")
-    trained = trained or rope.get("original_max_position_embeddings") or length
     if kind == "default":
         return None
     require(
@@ -118,26 +131,30 @@ def _read_scaling(settings: Settings, rope: Settings) -> ScalingConfig | None:
         "yarn or llama3",
     )
     if kind == "linear":
-        return ScalingConfig(kind=kind, factor=required(rope, "factor"))
+        return ScalingConfig(kind=kind, factor=required_number(rope, "factor"))
     if kind == "dynamic":
-        length = required(settings, "max_position_embeddings")
-        return ScalingConfig(kind=kind, factor=required(rope, "factor"), original_length=length)
-    trained = required(settings, "max_position_embeddings") if trained is None else trained
+        length = required_size(settings, "max_position_embeddings")
+        factor = required_number(rope, "factor")
+        return ScalingConfig(kind=kind, factor=factor, original_length=length)
+    beside, inside = (
+        read_int(where, "original_max_position_embeddings", None) for where in (settings, rope)
+    )
+    trained = beside or inside or required_size(settings, "max_position_embeddings")
     if kind == "yarn":
-        return _read_yarn(rope, trained, length)
+        return _read_yarn(rope, trained, read_int(settings, "max_position_embeddings", None))
     return ScalingConfig(
         kind=kind,
-        factor=required(rope, "factor"),
+        factor=required_number(rope, "factor"),
         original_length=trained,
-        low_freq_factor=required(rope, "low_freq_factor"),
-        high_freq_factor=required(rope, "high_freq_factor"),
+        low_freq_factor=required_number(rope, "low_freq_factor"),
+        high_freq_factor=required_number(rope, "high_freq_factor"),
     )
 
 
 def _read_yarn(rope: Settings, trained: int, length: int | None) -> ScalingConfig:
-    factor = rope.get("factor") or (length or trained) / trained
-    attention_factor = rope.get("attention_factor")
-    mscale, of_all = rope.get("mscale"), rope.get("mscale_all_dim")
+    factor = read_number(rope, "factor", None) or (length or trained) / trained
+    attention_factor = read_number(rope, "attention_factor", None)
+    mscale, of_all = (read_number(rope, name, None) for name in ("mscale", "mscale_all_dim"))
     if attention_factor is None and mscale and of_all:
         # DeepSeek's two numbers; the usual attention factor is that of 1 over 0.
         growth = 0.1 * math.log(factor)
@@ -146,8 +163,8 @@ def _read_yarn(rope: Settings, trained: int, length: int | None) -> ScalingConfi
         kind="yarn",
         factor=factor,
         original_length=trained,
-        beta_fast=rope.get("beta_fast") or 32.0,
-        beta_slow=rope.get("beta_slow") or 1.0,
+        beta_fast=read_number(rope, "beta_fast", None) or 32.0,
+        beta_slow=read_number(rope, "beta_slow", None) or 1.0,
         attention_factor=attention_factor,
-        truncate=rope.get("truncate", True),
+        truncate=read_flag(rope, "truncate", True),
     )

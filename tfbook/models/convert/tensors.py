@@ -164,10 +164,10 @@ def taken(model: nn.Module, entries: Sequence[Entry]) -> dict[str, Tensor]:
 
 
 def present(model: nn.Module, entries: Sequence[Entry]) -> list[Entry]:
-    """Give the entries of which a model has the parameters: no biases that it lacks.
+    """Give the entries of which a model has the parameters: no biases and heads that it lacks.
 
     Args:
-        model: one of ours.
+        model: one of ours, with all parameters that its configuration asks for.
         entries: all that its architecture may have.
 
     Returns:
