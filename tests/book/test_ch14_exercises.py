@@ -177,6 +177,13 @@ WRONG = [
 test_a_right_answer_passes, test_a_wrong_answer_is_diagnosed = answer_tests(RIGHT.items(), WRONG)
 
 
+def test_position_wise_may_be_told_by_reading_row_by_row() -> None:
+    def answer(f: Callable, x: Tensor) -> bool:
+        return torch.allclose(f(x), torch.cat([f(row[None]) for row in x]))
+
+    assert exercises.check("14.3", answer) is True
+
+
 @pytest.mark.parametrize("n", [2, 4, 6])
 def test_position_wise_takes_any_answer_that_means_true(n: int) -> None:
     def answer(f: Callable, x: Tensor) -> np.bool_:

@@ -1,4 +1,8 @@
-"""No independent implementation: the expected values are derived from algorithm 2 by hand."""
+"""The expected values are derived from algorithm 2 by hand.
+
+The authors' code is no oracle: it scales each token first, and its backward pass divides by the
+root mean square of the batch.
+"""
 
 import pytest
 import torch

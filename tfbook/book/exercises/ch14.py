@@ -160,7 +160,8 @@ def _layers() -> Iterator[tuple[str, Callable[[Tensor], Tensor], bool, str]]:
 def _middle_exchanged(a: Tensor) -> Tensor:
     rows = list(range(len(a)))
     i = len(a) // 2
-    rows[i - 1 : i + 1] = [i, i - 1]
+    if i:  # a row that is alone stays where it is
+        rows[i - 1 : i + 1] = [i, i - 1]
     return a[rows]
 
 
