@@ -1,8 +1,12 @@
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from tfbook.checks import (
+    as_integer,
+    is_integer,
     listed,
     require,
     require_choice,
@@ -70,3 +74,24 @@ def test_probability(value: float) -> None:
 def test_choice() -> None:
     with pytest.raises(ValueError, match=r"^norm='batch' is unknown; use 'layer', 'rms' or 3$"):
         require_choice("norm", "batch", iter(["layer", "rms", 3]))
+
+
+def test_integers() -> None:
+    for value in (3, np.int64(3), np.array(3), torch.tensor(3)):
+        assert is_integer(value)
+        made = as_integer("n", value)
+        assert made == 3
+        assert type(made) is int
+    for value in (
+        True,
+        3.0,
+        "3",
+        None,
+        np.float32(3),
+        np.bool_(True),
+        torch.tensor(True),
+        torch.tensor(1.5),
+    ):
+        assert not is_integer(value)
+        with pytest.raises(ValueError, match=r"n=.* must be an integer; give a whole number"):
+            as_integer("n", value)

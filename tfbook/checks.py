@@ -6,7 +6,12 @@ out: ``n_heads=12 must be divisible by n_kv_heads=5; use 1, 2, 3, 4, 6 or 12``.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
+from typing import SupportsIndex, cast
+
+import torch
+from torch import Tensor
 
 
 def require(condition: bool, message: str) -> None:
@@ -99,6 +104,50 @@ def require_positive(name: str, value: int) -> None:
         >>> require_positive("n_layers", 6)
     """
     require(value >= 1, f"{name}={value} must be at least 1; give a positive number")
+
+
+def is_integer(value: object) -> bool:
+    """Tell whether a value stands for an integer.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True for integers of Python, NumPy and PyTorch; False for ``True`` and ``2.0``, which
+        are rather mistakes.
+
+    Example:
+        >>> is_integer(3), is_integer(torch.tensor(3)), is_integer(3.0), is_integer(True)
+        (True, True, False, False)
+    """
+    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
+        return False
+    try:
+        operator.index(cast(SupportsIndex, value))
+    except TypeError:
+        return False
+    return True
+
+
+def as_integer(name: str, value: object) -> int:
+    """Give an integer as one of Python's.
+
+    Args:
+        name: of the argument.
+        value: its value.
+
+    Returns:
+        The same number.
+
+    Raises:
+        ValueError: it is none; see :func:`is_integer`.
+
+    Example:
+        >>> as_integer("n_beams", torch.tensor(3))
+        3
+    """
+    require(is_integer(value), f"{name}={value!r} must be an integer; give a whole number")
+    return operator.index(cast(SupportsIndex, value))
 
 
 def require_probability(name: str, value: float) -> None:

@@ -22,8 +22,6 @@ from tfbook.generation import (
     stream,
 )
 from tfbook.generation.arguments import (
-    as_integer,
-    is_integer,
     require_decoder,
     require_language_model,
     require_number,
@@ -118,18 +116,6 @@ def test_a_draft_inside_another_object() -> None:
     model, _ = shared_pair("gpt2")
     with pytest.raises(ValueError, match=r"draft is of type SimpleNamespace, .* pass its \.model"):
         speculate(model, [[3]], draft=SimpleNamespace(model=model), max_new_tokens=3)
-
-
-def test_integers() -> None:
-    for value in (3, np.int64(3), np.array(3), torch.tensor(3)):
-        assert is_integer(value)
-        made = as_integer("n", value)
-        assert made == 3
-        assert type(made) is int
-    for value in (True, 3.0, "3", None, np.float32(3), np.bool_(True), torch.tensor(True)):
-        assert not is_integer(value)
-        with pytest.raises(ValueError, match=r"n=.* must be an integer; give a whole number"):
-            as_integer("n", value)
 
 
 def test_numbers() -> None:

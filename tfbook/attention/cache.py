@@ -13,8 +13,6 @@ prompt, whole or in chunks, and for every token after it. The model advances the
 
 from __future__ import annotations
 
-from typing import SupportsIndex
-
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -24,7 +22,7 @@ from tfbook.attention.cache_slots import Slots
 from tfbook.attention.cached_layers import ContextCache, LayerCache
 from tfbook.attention.cached_tokens import LeftPadding, TokenPositions
 from tfbook.attention.masks import combine_masks
-from tfbook.checks import require, require_positive, require_state
+from tfbook.checks import as_integer, require, require_positive, require_state
 
 __all__ = ["ContextCache", "KVCache", "LayerCache"]
 
@@ -261,10 +259,7 @@ class KVCache:
             ValueError: ``length`` is no integer, negative, or more than the cache holds.
             RuntimeError: a window has overwritten tokens that the next one would see.
         """
-        require(
-            isinstance(length, SupportsIndex),
-            f"length={length!r} must be an integer; give the number of tokens that stay",
-        )
+        length = as_integer("length", length)
         require(
             0 <= length <= self.length,
             f"length={length} must lie in [0, {self.length}], what the cache holds; crop only "

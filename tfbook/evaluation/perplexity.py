@@ -7,13 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tfbook.checks import require, require_positive
+from tfbook.checks import is_integer, require, require_positive
 from tfbook.tokenizers.encoding import as_text
 
 Ids = Sequence[int] | Int[Tensor, " n"]
@@ -279,7 +278,7 @@ def _checked_stride(window: int, stride: int | None, batch_tokens: int) -> int:
     sizes = {"window": window, "batch_tokens": batch_tokens}
     for name, size in {**sizes, "stride": 1 if stride is None else stride}.items():
         require(
-            isinstance(size, SupportsIndex),
+            is_integer(size),
             f"{name}={size!r} must be an integer; give a number of tokens",
         )
     for name, size in sizes.items():

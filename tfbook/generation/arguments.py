@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection
 from numbers import Real
-from typing import Any, SupportsIndex, cast
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from tfbook.checks import require
+from tfbook.checks import is_integer, require
 from tfbook.generation.protocols import Decoder, LanguageModel, Sizes
-
-
-def is_integer(value: object) -> bool:
-    """Tell whether a value stands for an integer.
-
-    Args:
-        value: anything.
-
-    Returns:
-        True for integers of Python, NumPy and PyTorch; False for ``True`` and ``2.0``, which
-        are rather mistakes.
-    """
-    if isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool):
-        return False
-    try:
-        operator.index(cast(SupportsIndex, value))
-    except TypeError:
-        return False
-    return True
-
-
-def as_integer(name: str, value: object) -> int:
-    """Give an integer as one of Python's.
-
-    Args:
-        name: of the argument.
-        value: its value.
-
-    Returns:
-        The same number.
-
-    Raises:
-        ValueError: it is none; see :func:`is_integer`.
-    """
-    require(is_integer(value), f"{name}={value!r} must be an integer; give a whole number")
-    return operator.index(cast(SupportsIndex, value))
 
 
 def several(value: object) -> tuple[Any, ...]:

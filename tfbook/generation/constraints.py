@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tfbook.checks import require, require_positive
-from tfbook.generation.arguments import is_integer
+from tfbook.checks import is_integer, require, require_positive
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tfbook.checks import require
-from tfbook.generation.arguments import is_integer, require_number
+from tfbook.checks import is_integer, require
+from tfbook.generation.arguments import require_number
 
 
 @dataclass(frozen=True)

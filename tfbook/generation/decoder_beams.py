@@ -8,8 +8,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from tfbook.checks import require, require_divisible, require_positive
-from tfbook.generation.arguments import as_integer, require_number
+from tfbook.checks import as_integer, require, require_divisible, require_positive
+from tfbook.generation.arguments import require_number
 from tfbook.generation.beam_group import BeamGroup, BeamRules, Hypotheses
 from tfbook.generation.choosing import all_processors, process, require_choosing
 from tfbook.generation.ends import Ends, read_ends

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
-from tfbook.checks import require, require_positive
-from tfbook.generation.arguments import is_integer, require_language_model
+from tfbook.checks import is_integer, require, require_positive
+from tfbook.generation.arguments import require_language_model
 from tfbook.generation.protocols import LanguageModel
 from tfbook.tokenizers.batching import Batch
 

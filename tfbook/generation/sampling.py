@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-from tfbook.checks import require
-from tfbook.generation.arguments import is_integer, require_number, several
+from tfbook.checks import is_integer, require
+from tfbook.generation.arguments import require_number, several
 from tfbook.generation.constraints import NoRepeatNGram
 from tfbook.generation.cutoffs import MinP, Temperature, TopK, TopP, Typical
 from tfbook.generation.penalties import FrequencyPenalty, RepetitionPenalty

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tfbook.checks import require, require_positive
-from tfbook.generation.arguments import as_integer, require_language_model
+from tfbook.checks import as_integer, require, require_positive
+from tfbook.generation.arguments import require_language_model
 from tfbook.generation.choosing import all_processors, require_choosing
 from tfbook.generation.drafts import (
     CopyDraft,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tfbook.attention import KVCache
-from tfbook.checks import require, require_positive
-from tfbook.generation.arguments import as_integer
+from tfbook.checks import as_integer, require, require_positive
 from tfbook.generation.choosing import Choice, all_processors, require_choosing
 from tfbook.generation.constraints import MinimumLength
 from tfbook.generation.decoding import Decoding

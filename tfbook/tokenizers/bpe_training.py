@@ -6,11 +6,10 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import SupportsIndex
 
 from tqdm import tqdm
 
-from tfbook.checks import require
+from tfbook.checks import is_integer, require
 from tfbook.tokenizers.byte_level import byte_characters
 from tfbook.tokenizers.merging import Pair
 
@@ -52,7 +51,7 @@ def train_merges(
     tokens = [*special_tokens, *sorted(byte_characters())]
     ids = {token: index for index, token in enumerate(tokens)}
     require(
-        isinstance(vocab_size, SupportsIndex) and vocab_size >= len(tokens),
+        is_integer(vocab_size) and vocab_size >= len(tokens),
         f"vocab_size={vocab_size!r} must be an integer of at least {len(tokens)}: 256 bytes and "
         f"{len(special_tokens)} special tokens; ask for more",
     )

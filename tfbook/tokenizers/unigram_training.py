@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import SupportsIndex
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from tfbook.checks import require, require_positive
+from tfbook.checks import is_integer, require, require_positive
 from tfbook.tokenizers.word_lattices import Floats, WordLattices
 
 # An expected count below this drops the piece, as in sentencepiece.
@@ -158,7 +157,7 @@ def train_unigram(
     n_letters = len({letter for word in counts for letter in word})
     least = len(specials) + n_letters
     require(
-        isinstance(vocab_size, SupportsIndex) and least <= vocab_size,
+        is_integer(vocab_size) and least <= vocab_size,
         f"vocab_size={vocab_size!r} must be an integer of at least {least}, the {len(specials)} "
         f"specials and the {n_letters} letters of the words; give a larger one, or normalise the "
         "texts",

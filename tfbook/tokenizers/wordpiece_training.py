@@ -6,11 +6,10 @@ import heapq
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import SupportsIndex
 
 from tqdm import tqdm
 
-from tfbook.checks import require, require_positive
+from tfbook.checks import is_integer, require, require_positive
 
 PREFIX = "##"
 
@@ -115,7 +114,7 @@ def train_wordpiece(
     others = {PREFIX + letter for word in counts for letter in word[1:]}
     pieces = [*dict.fromkeys(specials), *sorted(letters), *sorted(others)]
     require(
-        isinstance(vocab_size, SupportsIndex) and len(pieces) <= vocab_size,
+        is_integer(vocab_size) and len(pieces) <= vocab_size,
         f"vocab_size={vocab_size!r} must be an integer of at least {len(pieces)}, the "
         f"{len(set(specials))} specials and the {len(pieces) - len(set(specials))} letters of the "
         "words; give a larger one, or clean the texts",

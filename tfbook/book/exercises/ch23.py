@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tfbook.book.exercises import Wrong
 from tfbook.book.exercises.compare import (
-    Form,
     as_number,
     as_tensor,
     compare,
@@ -19,6 +18,8 @@ from tfbook.book.exercises.compare import (
     explained,
     same,
 )
+from tfbook.book.exercises.nuclei import WRONG_SETS, nucleus, places
+from tfbook.book.exercises.repetitions import WRONG_SHARES, share_repeated
 from tfbook.book.exercises.searches import END, WRONG_SCORES, WRONG_SEQUENCES, search, tree
 
 
@@ -72,10 +73,10 @@ def check_nucleus(fn: Callable[..., Any]) -> None:
     z = torch.tensor([0.5, 2.5, -0.5, 2.0, 1.6], dtype=torch.float64)
     plain = [(z, mass, tau) for tau in (1.0, 0.5, 2.0) for mass in (0.2, 0.5, 0.8, 0.9, 0.99)]
     given = [_kept(fn, *case) for case in plain]
-    right = [_places(_nucleus((z / tau).softmax(-1), mass)) for z, mass, tau in plain]
+    right = [places(nucleus((z / tau).softmax(-1), mass)) for z, mass, tau in plain]
     for case, found, expected in zip(plain, given, right, strict=True):
         if found != expected:
-            _refuse(explained(plain, given, right, _NUCLEUS) or f"kept {found}", *case)
+            _refuse(explained(plain, given, right, WRONG_SETS) or f"kept {found}", *case)
     banned = -torch.inf
     # e^-2000 is zero in float64: allowed, and yet no part of the smallest set
     equal = torch.tensor([1.0, banned, 1.0, -2000.0, 1.0, 1.0], dtype=torch.float64)
@@ -100,83 +101,12 @@ def _kept(fn: Callable[..., Any], z: Tensor, mass: float, tau: float) -> list[in
     given = as_tensor(fn(z.clone(), mass, tau), (len(z),))
     if given.dtype != torch.bool:
         raise Wrong(f"give a boolean tensor, not {given.dtype}")
-    return _places(given)
+    return places(given)
 
 
 def _refuse(diagnosis: str, z: Tensor, mass: float, tau: float) -> None:
     p = [round(share, 3) for share in (z / tau).softmax(-1).tolist()]
     raise Wrong(f"{diagnosis} (mass {mass}, tau {tau}: the probabilities are {p})")
-
-
-def _places(kept: Tensor) -> list[int]:
-    return kept.nonzero()[:, 0].tolist()
-
-
-def _nucleus(p: Tensor, mass: float, *, more: int = 0) -> Tensor:
-    best = p.sort(descending=True).values
-    n = max(1, int((best.cumsum(0) - best < mass).sum())) + more
-    return p >= best[min(n, len(p)) - 1]
-
-
-def _short(p: Tensor, mass: float, *, least: int = 0) -> Tensor:
-    best = p.sort(descending=True).values
-    n = max(least, int((best.cumsum(0) <= mass).sum()))
-    return p > (best[n] if n < len(p) else 0)
-
-
-def _from_below(p: Tensor, mass: float) -> Tensor:
-    least, order = p.sort()
-    return torch.zeros_like(p, dtype=torch.bool).scatter(0, order, least.cumsum(0) - least < mass)
-
-
-def _in_order(p: Tensor, mass: float) -> Tensor:
-    best = p.sort(descending=True).values
-    return best.cumsum(0) - best < mass
-
-
-def _at(form: Callable[[Tensor, float], Tensor]) -> Callable[[Tensor, float, float], list[int]]:
-    """Apply a form to the probabilities at the temperature."""
-    return lambda z, mass, tau: _places(form((z / tau).softmax(-1), mass))
-
-
-_UNSORTED = "the sum runs over the tokens as they stand: sort them first"
-_SHORT = "the mass falls short: the token with which it reaches the mass is missing"
-_NUCLEUS: list[Form] = [
-    ("the temperature is not used", lambda z, mass, tau: _places(_nucleus(z.softmax(-1), mass))),
-    (
-        "the logits are multiplied by the temperature: divide them",
-        lambda z, mass, tau: _places(_nucleus((z * tau).softmax(-1), mass)),
-    ),
-    (
-        "the probabilities are divided by the temperature: divide the logits",
-        lambda z, mass, tau: _places(_nucleus(z.softmax(-1) / tau, mass)),
-    ),
-    (
-        "logits are added up: take the softmax first",
-        lambda z, mass, tau: _places(_nucleus(z / tau, mass)),
-    ),
-    (_SHORT, _at(_short)),
-    (_SHORT, _at(lambda p, mass: _short(p, mass, least=1))),
-    (
-        "one token too many: without it the mass is reached already",
-        _at(lambda p, mass: _nucleus(p, mass, more=1)),
-    ),
-    ("that adds up from the least probable: begin with the most probable", _at(_from_below)),
-    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) - p < mass)),
-    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) < mass)),
-    (_UNSORTED, _at(lambda p, mass: p.cumsum(0) <= mass)),
-    (
-        "each probability is compared with the mass: compare their sum, the largest first",
-        _at(lambda p, mass: p >= mass),
-    ),
-    ("those are places in the sorted order: take them back to the tokens", _at(_in_order)),
-    (
-        "moved the wrong way: `kept[order] = mask` takes a mask back, `mask[order]` does not",
-        _at(lambda p, mass: _in_order(p, mass)[p.argsort(descending=True)]),
-    ),
-    ("those are the tokens to drop: turn it round", _at(lambda p, mass: ~_nucleus(p, mass))),
-    ("the set is empty: the most probable token must always be kept", _at(lambda p, mass: p < 0)),
-]
 
 
 def check_repetition(fn: Callable[..., Any]) -> None:
@@ -188,11 +118,11 @@ def check_repetition(fn: Callable[..., Any]) -> None:
         ([1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 1, 2, 3], 3, 5),
     ]
     given = [as_number(fn(list(tokens), n, window)) for tokens, n, window in cases]
-    right = [_repeated(*case) for case in cases]
+    right = [share_repeated(*case) for case in cases]
     for case, found, expected in zip(cases, given, right, strict=True):
         if not math.isclose(found, expected, abs_tol=1e-6):
             sizes = "tokens {}, n={}, window={}".format(*case)
-            known = explained(cases, given, right, _REPETITION)
+            known = explained(cases, given, right, WRONG_SHARES)
             raise Wrong(known or f"got {found:.4f}, expected {expected:.4f} for {sizes}")
     none = "a list of fewer than n tokens has no runs: give 0"
     try:
@@ -201,88 +131,6 @@ def check_repetition(fn: Callable[..., Any]) -> None:
         raise Wrong(none) from None
     if short != 0:
         raise Wrong(none)
-
-
-def _runs(tokens: Sequence[int], n: int, stride: int = 1) -> list[tuple[int, ...]]:
-    return [tuple(tokens[i : i + n]) for i in range(0, len(tokens) - n + 1, stride)]
-
-
-def _repeated(tokens: Sequence[int], n: int, window: int, *, stride: int = 1) -> float:
-    runs = _runs(tokens, n, stride)
-    return sum(run in runs[max(0, i - window) : i] for i, run in enumerate(runs)) / len(runs)
-
-
-def _share(
-    seen: Callable[[list[tuple[int, ...]], int, int, int], Sequence[tuple[int, ...]]],
-) -> Callable[..., float]:
-    """The share of runs that are among the ``seen`` ones."""
-
-    def share(tokens: Sequence[int], n: int, window: int) -> float:
-        runs = _runs(tokens, n)
-        return sum(run in seen(runs, i, n, window) for i, run in enumerate(runs)) / len(runs)
-
-    return share
-
-
-def _times(factor: Callable[[Sequence[int], int], float]) -> Callable[..., float]:
-    return lambda tokens, n, window: _repeated(tokens, n, window) * factor(tokens, n)
-
-
-_EDGE = "the window is {}: a run that began `window` places before counts, an earlier one does not"
-_REPETITION: list[Form] = [
-    (
-        "that is the share of runs that are not repeated: give one minus it",
-        lambda tokens, n, window: 1 - _repeated(tokens, n, window),
-    ),
-    (
-        "runs of the whole text before are looked at: only the last `window` of them count",
-        lambda tokens, n, window: _repeated(tokens, n, len(tokens)),
-    ),
-    (
-        "a negative start counts from the end of the list: begin at max(0, i - window)",
-        _share(lambda runs, i, n, window: runs[i - window : i]),
-    ),
-    (_EDGE.format("too short by one"), lambda tokens, n, w: _repeated(tokens, n, w - 1)),
-    (_EDGE.format("too long by one"), lambda tokens, n, w: _repeated(tokens, n, w + 1)),
-    (
-        "a run is found in itself: the window ends before it",
-        _share(lambda runs, i, n, window: runs[: i + 1]),
-    ),
-    (
-        "the first occurrence is not repeated: look back, not ahead",
-        _share(lambda runs, i, n, w: runs[max(0, i - w) : i] + runs[i + 1 : i + 1 + w]),
-    ),
-    (
-        "the window moves with the run: yours are blocks that stand still",
-        _share(lambda runs, i, n, window: runs[i // window * window : i]),
-    ),
-    (
-        "the earlier run may overlap with this one: it only has to begin before",
-        _share(lambda runs, i, n, w: runs[max(0, i - w) : max(0, i - n + 1)]),
-    ),
-    (
-        "that counts single tokens: count runs of n",
-        lambda tokens, n, window: _repeated(tokens, 1, window),
-    ),
-    (
-        "runs may overlap: move on by one token",
-        lambda tokens, n, window: _repeated(tokens, n, window, stride=n),
-    ),
-    (
-        "the divisor is the number of tokens: divide by the number of runs of n; a shorter piece "
-        "at the end is no run",
-        _times(lambda tokens, n: (len(tokens) - n + 1) / len(tokens)),
-    ),
-    (
-        "that is the number: divide by the number of runs",
-        _times(lambda tokens, n: len(tokens) - n + 1),
-    ),
-    (
-        "divide by all runs, not by the different ones",
-        _times(lambda tokens, n: (len(tokens) - n + 1) / len(set(_runs(tokens, n)))),
-    ),
-    ("the last run is missing", lambda tokens, n, window: _repeated(tokens[:-1], n, window)),
-]
 
 
 def check_search(fn: Callable[..., Any]) -> None:
