@@ -78,7 +78,7 @@ def check_nucleus(fn: Callable[..., Any]) -> None:
         if found != expected:
             _refuse(explained(plain, given, right, WRONG_SETS) or f"kept {found}", *case)
     banned = -torch.inf
-    # e^-2000 is zero in float64: allowed, and yet no part of the smallest set
+    # e^-1000 (tau is 2) is zero in float64: allowed, yet no part of the smallest set
     equal = torch.tensor([1.0, banned, 1.0, -2000.0, 1.0, 1.0], dtype=torch.float64)
     tied = torch.tensor([1.0, 3.0, 2.0, 2.0, 0.0], dtype=torch.float64)
     last = "tokens as probable as the last one of the set belong to it too"
@@ -142,7 +142,7 @@ def check_search(fn: Callable[..., Any]) -> None:
     except ZeroDivisionError:
         raise Wrong(
             "a division by zero: the end token counts in the length, so a sequence that is "
-            "nothing else has the length 1"
+            "nothing else has the length 1 (and the empty beginning needs no score)"
         ) from None
     right = [search(*case) for case in cases]
     found, best = [tokens for tokens, _ in given], [tokens for tokens, _ in right]
