@@ -175,7 +175,8 @@ def test_what_a_killed_process_was_writing_is_ignored_and_removed(tmp_path: Path
     train(whole, **SMALL)
     train(folder, n_steps=6, save_every=3)
     half = (folder / "step-00000006.safetensors").read_bytes()[:1000]
-    (folder / ".step-00000009.safetensors.x1y2").write_bytes(half)
+    for name in ("step-00000009", "best"):  # fit writes the one, on_best the other
+        (folder / f".{name}.safetensors.x1y2").write_bytes(half)
     assert latest_checkpoint(folder).name == "step-00000006.safetensors"
     train(folder, **SMALL)
     assert not list(folder.glob(".*"))

@@ -41,7 +41,8 @@ def save_checkpoint(
     with the very bits of one that never stopped.
 
     Args:
-        folder: made if missing.
+        folder: made if missing. It belongs to one running process: what a killed one left
+            unfinished there (``.NAME.safetensors.*``) is removed.
         model: its weights are stored, tied ones once.
         optimizer: its state is stored.
         step: optimizer steps done.
@@ -78,8 +79,8 @@ def save_checkpoint(
     }
     path = folder / NAME.format(step=step)
     write_tensors(path, tensors, metadata)
-    # What a killed process was writing lies under a hidden name.
-    unfinished = folder.glob(".step-*.safetensors.*")
+    # What a killed process was writing, here or in on_best, lies under a hidden name.
+    unfinished = folder.glob(".*.safetensors.*")
     older = [found for _, found in _checkpoints(folder)[:-keep] if found != path]
     for old in [*unfinished, *older]:
         with contextlib.suppress(OSError):  # a leftover file harms nobody
