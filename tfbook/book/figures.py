@@ -204,9 +204,18 @@ def _themed(svg: str, prefix: str) -> str:
 
 
 def _png(fig: Figure) -> str:
-    """A picture on white for what shows no HTML (PDF, other viewers), base64."""
+    """A picture on white for what shows no HTML (PDF, other viewers), base64.
+
+    Call it after ``_svg``, whose layout it keeps: another one would add half to the time.
+    """
+    import matplotlib
+
+    # None means what the style says, and that asks for a layout at every drawing.
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        fig.set_layout_engine(None)
+    box = fig.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
     stream = io.BytesIO()
-    fig.savefig(stream, format="png", dpi=100, bbox_inches="tight", facecolor="white")
+    fig.savefig(stream, format="png", dpi=100, bbox_inches=box, facecolor="white")
     return base64.b64encode(stream.getvalue()).decode()
 
 

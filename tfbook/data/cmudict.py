@@ -32,6 +32,9 @@ VOWELS = frozenset(
     ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
 )
 
+# Each phoneme as the file writes it, and without its stress.
+_PLAIN = {phoneme + stress: phoneme for phoneme in PHONEMES for stress in ("", "0", "1", "2")}
+
 N_BUCKETS = 20
 BUCKETS: dict[int, Split] = {0: "test", 1: "validation"}
 
@@ -55,8 +58,8 @@ def split_of(word: str) -> Split:
         >>> split_of("attention"), split_of("zebra")
         ('train', 'train')
     """
-    digest = hashlib.sha256(word.encode()).hexdigest()
-    return BUCKETS.get(int(digest, 16) % N_BUCKETS, "train")
+    digest = hashlib.sha256(word.encode()).digest()
+    return BUCKETS.get(int.from_bytes(digest, "big") % N_BUCKETS, "train")
 
 
 def load(split: Split) -> dict[str, list[tuple[str, ...]]]:
@@ -87,10 +90,7 @@ def load(split: Split) -> dict[str, list[tuple[str, ...]]]:
     Chapter: 15.
     """
     require_choice("split", split, SPLITS)
-    words = _parse(fetch(SOURCE).read_text(encoding="utf-8"))
-    if split == "all":
-        return words
-    return {word: listed for word, listed in words.items() if split_of(word) == split}
+    return _parse(fetch(SOURCE).read_text(encoding="utf-8"), split)
 
 
 def remove_stress(phonemes: list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -109,16 +109,21 @@ def remove_stress(phonemes: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(phoneme.rstrip("012") for phoneme in phonemes)
 
 
-def _parse(text: str) -> dict[str, list[tuple[str, ...]]]:
-    """Read lines such as ``aalen(2) AA1 L AH0 N # place, german``."""
+def _parse(text: str, split: Split) -> dict[str, list[tuple[str, ...]]]:
+    """Read lines such as ``aalen(2) AA1 L AH0 N # place, german``, those of one split."""
     words: dict[str, list[tuple[str, ...]]] = {}
     for line in text.splitlines():
-        entry, *phonemes = line.partition("#")[0].split()
+        entry, _, said = line.partition(" ")
         word = entry.partition("(")[0].lower()
         if not (word.isascii() and word.isalpha()):
             continue
-        listed = words.setdefault(word, [])
-        pronunciation = remove_stress(phonemes)
+        listed = words.get(word)
+        if listed is None:
+            # Before the phonemes are read: most lines are not of a small split.
+            if split not in ("all", split_of(word)):
+                continue
+            listed = words[word] = []
+        pronunciation = tuple([_PLAIN[phoneme] for phoneme in said.partition("#")[0].split()])
         if pronunciation not in listed:
             listed.append(pronunciation)
     return words
