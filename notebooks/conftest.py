@@ -13,6 +13,9 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -22,10 +25,12 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import nbformat
+import nbval.plugin
 import psutil
 import pytest
 import yaml
-from nbval.kernel import RunningKernel
+from jupyter_client.manager import KernelManager
+from nbval.kernel import NbvalKernelspecManager, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,16 +39,53 @@ SECONDS, PRETRAINED_SECONDS = 45, 90
 PEAK_MB = 3000
 
 
-def execute_with_history(
-    kernel: RunningKernel, source: str, allow_stdin: bool | None = None
-) -> str:
-    """Run a cell as a reader does. nbval turns history off; then a final ``;`` hides nothing."""
-    return kernel.kc.execute(
-        source, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
-    )
+class Kernel(RunningKernel):
+    """nbval's kernel, in three respects as a reader's.
+
+    * It talks through files of its own and not through TCP ports, where the system has such
+      sockets. Jupyter chooses free ports, lets go of them, and the kernel takes them a second
+      later; when another process was quicker, the kernel dies
+      (https://github.com/jupyter/jupyter_client/issues/154).
+    * It has an empty profile of IPython: what somebody set up for themselves changes no result,
+      and what the notebooks run does not fill that person's history.
+    * When it does not start, the error says what it wrote.
+    """
+
+    def __init__(self, kernel_name: str, cwd: str | None = None, startup_timeout: int = 60) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kernel-"))
+        self.km = KernelManager(
+            kernel_name=kernel_name,
+            kernel_spec_manager=NbvalKernelspecManager(),
+            transport="tcp" if sys.platform == "win32" else "ipc",
+            connection_file=str(self.folder / "k.json"),  # short: a socket's path has 104 bytes
+        )
+        written = self.folder / "stderr.txt"
+        try:
+            with written.open("wb") as stderr:
+                environment = dict(os.environ, IPYTHONDIR=str(self.folder))
+                self.km.start_kernel(stderr=stderr, cwd=cwd, env=environment)
+            self.kc = self.km.client()
+            self.kc.start_channels()
+            self.kc.wait_for_ready(timeout=startup_timeout)
+            self._ensure_iopub_up()
+        except RuntimeError as error:
+            reason = written.read_text("utf-8", "replace").strip()
+            self.stop()
+            raise RuntimeError(f"{error}. It wrote: {reason or 'nothing'}") from None
+
+    def execute_cell_input(self, cell_input: str, allow_stdin: bool | None = None) -> str:
+        """Run a cell. nbval turns history off; then a final ``;`` hides nothing."""
+        return self.kc.execute(
+            cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
+        )
+
+    def stop(self) -> None:
+        """End the kernel and remove its files."""
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-RunningKernel.execute_cell_input = execute_with_history
+nbval.plugin.RunningKernel = Kernel
 
 
 class Meter:

@@ -75,6 +75,36 @@ def test_outputs_and_measurements_reach_the_book(project: Path) -> None:
     assert missing(project) == [notebook]  # its cells changed
 
 
+def test_kernels_share_no_ports_and_no_profile(project: Path) -> None:
+    notebook = write(
+        project,
+        "from ipykernel.kernelapp import IPKernelApp\nIPKernelApp.instance().transport",
+        "from pathlib import Path\nprofile = Path(get_ipython().profile_dir.location)",
+        "profile.parent == Path(IPKernelApp.instance().connection_file).parent",
+        "profile.joinpath('history.sqlite').stat().st_size > 0",
+        "print(profile)",
+    )
+    said = execute(project)
+    assert "6 passed" in said, said
+    record = get_cache(cache_path(project)).match_cache_notebook(nbformat.read(notebook, 4))
+    cells = get_cache(cache_path(project)).get_cache_bundle(record.pk).nb.cells
+    transport, same_folder, has_history = (
+        cells[number].outputs[0].data["text/plain"] for number in (0, 2, 3)
+    )
+    assert transport == ("'tcp'" if sys.platform == "win32" else "'ipc'")
+    assert (same_folder, has_history) == ("True", "True")
+    assert not Path(cells[4].outputs[0].text.strip()).parent.exists()  # cleared away
+
+
+def test_a_kernel_that_does_not_start_says_why(project: Path) -> None:
+    write(project, "1")
+    launcher = project / "notebooks" / "ipykernel_launcher.py"
+    launcher.write_text("raise SystemExit('no space left on the device')\n", "utf-8")
+    said = execute(project)
+    assert "Kernel died before replying" in said, said
+    assert "It wrote: no space left on the device" in said, said
+
+
 def test_a_failed_notebook_is_not_kept(project: Path) -> None:
     notebook = write(project, "1 / 0", "2")
     said = execute(project)
