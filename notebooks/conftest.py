@@ -26,6 +26,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import nbformat
 import nbval.plugin
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -37,6 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROPERTY = "executed notebook"
 SECONDS, PRETRAINED_SECONDS = 45, 90
 PEAK_MB = 3000
+REFERENCE_MS = 50.0  # of Pace's product where the limits were set (a core of a 2.6 GHz Xeon)
+MOST_SLOWNESS = 2.0
 
 
 class Kernel(RunningKernel):
@@ -88,15 +91,47 @@ class Kernel(RunningKernel):
 nbval.plugin.RunningKernel = Kernel
 
 
+class Pace:
+    """How much longer than on the reference machine a fixed product takes.
+
+    On one and the same virtual machine a notebook costs up to 1.6 times as much processor
+    time in some hours as in others, as its neighbours share caches and memory. This product
+    goes with it, for its matrix (113 MB, like the head of a small language model) is larger
+    than a core's own caches: 15-the-transformer took 25.7 s while the product took 44 ms,
+    29.9 s at 50 ms and 32.1 s at 52 ms.
+    """
+
+    def __init__(self) -> None:
+        self.rows, self.matrix = np.ones((64, 576), np.float32), np.ones((576, 49152), np.float32)
+        self.rows @ self.matrix  # the first time is not typical
+        self.times_ms: list[float] = []
+        self.last = -np.inf
+
+    def sample(self) -> None:
+        """Time the product, unless that was done a moment ago."""
+        if time.monotonic() - self.last < 5:
+            return
+        start = time.process_time()
+        self.rows @ self.matrix
+        self.times_ms.append(1e3 * (time.process_time() - start))
+        self.last = time.monotonic()
+
+    def slowness(self) -> float:
+        """The mean time over the reference, at least 1."""
+        return max(1.0, float(np.mean(self.times_ms)) / REFERENCE_MS)
+
+
 class Meter:
-    """Time and memory of one kernel process."""
+    """Time and memory of one kernel process, and the machine's pace meanwhile."""
 
     def __init__(self, kernel: RunningKernel) -> None:
         self.process = psutil.Process(kernel.km.provisioner.pid)
         self.peak_mb = 0.0
+        self.pace = Pace()
 
     def sample(self) -> None:
         """Note the memory now; where the system keeps the peak itself, note that."""
+        self.pace.sample()
         memory = self.process.memory_info()
         peak = getattr(memory, "peak_wset", memory.rss) / 1e6
         status = Path(f"/proc/{self.process.pid}/status")
@@ -113,6 +148,7 @@ class Meter:
             "seconds": round(time.time() - self.process.create_time(), 1),
             "cpu_seconds": round(times.user + times.system, 1),
             "peak_mb": round(self.peak_mb),
+            "slowness": round(self.pace.slowness(), 2),
         }
 
 
@@ -121,7 +157,8 @@ class Budget(pytest.Item):
 
     The limit holds for the kernel's processor time. On a quiet machine that is the
     wall time, as everything runs in one thread; on a busy one wall time would blame
-    the notebook for its neighbours.
+    the notebook for its neighbours. For the same reason a slow machine, or a slow hour
+    of it, gets more of it: at most twice.
     """
 
     def runtest(self) -> None:
@@ -135,7 +172,8 @@ class Budget(pytest.Item):
         # Reports travel to the one process that writes, also from the workers of xdist.
         self.user_properties.append((PROPERTY, [name, nbformat.writes(executed)]))
         limit = PRETRAINED_SECONDS if runs_pretrained_model(notebook.path) else SECONDS
-        budget = {"cpu_seconds": limit, "peak_mb": PEAK_MB}
+        limit *= min(measured.get("slowness", 1.0), MOST_SLOWNESS)
+        budget = {"cpu_seconds": round(limit, 1), "peak_mb": PEAK_MB}
         over = [
             f"{k} {measured[k]} of {most}"
             for k, most in budget.items()

@@ -123,7 +123,23 @@ def test_a_notebook_over_its_budget_fails(project: Path) -> None:
     said = execute(project)
     assert "1 failed, 1 passed" in said, said
     assert re.search(
-        r"01-first.ipynb is over its budget: cpu_seconds .* of 0, peak_mb .* of 10", said
+        r"01-first.ipynb is over its budget: cpu_seconds .* of 0.0, peak_mb .* of 10", said
+    )
+
+
+@pytest.mark.parametrize(("reference", "limit"), [("1e9", "1.0"), ("1e-9", "2.0")])
+def test_a_slow_machine_gets_at_most_twice_the_time(
+    project: Path, reference: str, limit: str
+) -> None:
+    conftest = project / "notebooks" / "conftest.py"
+    text = conftest.read_text("utf-8")
+    for line in ("SECONDS, PRETRAINED_SECONDS = 45, 90", "REFERENCE_MS = 50.0"):
+        assert line in text
+        text = text.replace(line, line.replace("45", "1").replace("50.0", reference))
+    conftest.write_text(text, "utf-8")
+    write(project, "import time\nwhile time.process_time() < 2.5: pass")
+    assert f"over its budget: cpu_seconds 2.6 of {limit}" in re.sub(
+        r"cpu_seconds [\d.]+", "cpu_seconds 2.6", execute(project)
     )
 
 
