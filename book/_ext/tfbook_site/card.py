@@ -13,7 +13,8 @@ def draw(target: Path, title: str) -> None:
     """Draw a card of 1200 by 630 pixels: the title, and attention under a causal mask."""
     from matplotlib.figure import Figure
 
-    fig = Figure(figsize=(12, 6.3), dpi=100, facecolor=PAPER)
+    # Its one pair of axes is placed by hand, whatever layout the settings ask for.
+    fig = Figure(figsize=(12, 6.3), dpi=100, facecolor=PAPER, layout="none")
     axes = fig.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 1200), ylim=(0, 630))
     axes.axis("off")
