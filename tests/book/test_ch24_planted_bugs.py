@@ -241,6 +241,9 @@ def test_precision_that_saves_no_time_or_saves_arithmetic_fails_b132() -> None:
         checked(36.0, 35.0, 36.0)
     with pytest.raises(ClaimError, match="b132"):  # here quicker products could save all of it
         checked(36.0, 22.0, 18.0, near=20.0)
+    for milliseconds in ((120.0, 60.0, 40.0), (15.0, 10.0, 5.0)):  # far from what bytes take
+        with pytest.raises(ClaimError, match="b132"):
+            checked(*milliseconds)
 
 
 def test_rounding_that_spoils_predictions_fails_b133() -> None:

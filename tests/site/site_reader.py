@@ -125,6 +125,7 @@ class Visit:
     headings: int
     broken_images: int
     images_without_words: int
+    complaints: list[str]
     math: dict[str, Any]
     figures: list[dict[str, Any]]
     errors: list[str]
@@ -166,6 +167,7 @@ class Reader:
             headings=page.locator("article h1").count(),
             broken_images=page.evaluate(BROKEN),
             images_without_words=page.locator("main img:not([alt]), main img[alt='']").count(),
+            complaints=page.locator("main .output.stderr").all_inner_texts(),
             figures=page.evaluate(FIGURES),
             errors=self.errors,
             strangers=self.strangers,

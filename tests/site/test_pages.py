@@ -69,6 +69,12 @@ def test_figures_show_and_have_words(visit: Callable[[str], Visit], name: str) -
         assert len(figure["caption"]) > 10, figure
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_no_library_complains_on_a_page(visit: Callable[[str], Visit], name: str) -> None:
+    """Warnings and progress bars are written to stderr, and the reader has no use for them."""
+    assert visit(name).complaints == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_is_wider_than_a_phone(visit: Callable[[str], Visit], name: str) -> None:
     assert visit(name).overflow == []
